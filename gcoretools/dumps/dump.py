@@ -1,0 +1,85 @@
+"""The contract of every dump format: physical memory by page frame, and what the file says beside it."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gcoretools.errors import PageAbsent
+
+PAGE_SHIFT = 12
+PAGE_SIZE = 1 << PAGE_SHIFT
+
+Pfns = NDArray[np.uint64]
+Buffer = bytes | bytearray | memoryview
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """One ELF note of the dump: owner name, type number and payload, as in the file."""
+
+    owner: str
+    type: int
+    desc: bytes
+
+
+class Dump(ABC):
+    """Physical memory in a file. Subclasses implement `present`, `pages` and `ranges`; all else derives from them.
+
+    Attributes:
+        path: the file, as the user named it.
+        format: a short name for messages and the header, such as "elf" or "kdump-compressed".
+        notes: every ELF note of the file, in its order.
+        absent_reason: why a page that this dump does not hold is not in it, as words for a gap
+            ("excluded from the dump (makedumpfile -d 31)").
+        fingerprint: hex digest that tells this dump from another one (not its path).
+    """
+
+    path: Path
+    format: str
+    notes: tuple[Note, ...]
+    absent_reason: str
+    fingerprint: str
+
+    @abstractmethod
+    def present(self, pfns: Pfns) -> NDArray[np.bool_]:
+        """Which of these page frames the dump holds whole (vectorised; any order, any length)."""
+
+    @abstractmethod
+    def pages(self, pfns: Pfns) -> Buffer:
+        """The bytes of these page frames, one after the other, without a copy where the file allows it.
+
+        Raises PageAbsent when one is not in the dump and DumpError when its data is corrupt.
+        """
+
+    @abstractmethod
+    def ranges(self) -> Iterator[tuple[int, int]]:
+        """(physical address, size in bytes) of what the dump holds, ascending: for searches."""
+
+    def read(self, pa: int, size: int) -> bytes:
+        """`size` bytes at physical address `pa`; errors as for `pages`."""
+        if size <= 0:
+            return b""
+        first, last = pa >> PAGE_SHIFT, (pa + size - 1) >> PAGE_SHIFT
+        start = pa & (PAGE_SIZE - 1)
+        whole = self.pages(np.arange(first, last + 1, dtype=np.uint64))
+        return bytes(memoryview(whole)[start : start + size])
+
+    def absent(self, pfn: int) -> PageAbsent:
+        """The error for a page that is not there."""
+        return PageAbsent(f"{self.path}: page at physical {pfn << PAGE_SHIFT:#x}: {self.absent_reason}")
+
+
+def digest(*parts: bytes) -> str:
+    """A fingerprint over the parts of a dump file that tell it from every other one."""
+    state = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        state.update(len(part).to_bytes(8, "little"))
+        state.update(part)
+    return state.hexdigest()

@@ -1,0 +1,33 @@
+"""What can go wrong, as sentences: the object, the place, the reason, the next step."""
+
+
+class GcoreError(Exception):
+    """A sentence for the user. Commands print it after their name and exit 1; nothing else is caught."""
+
+
+class DumpError(GcoreError):
+    """The file is not a dump that we read, or it is damaged."""
+
+
+class PageAbsent(DumpError):
+    """The dump is sound, but it does not hold the page; the sentence says why."""
+
+
+class LayoutError(GcoreError):
+    """The kernel's types or symbols could not be found, or do not fit the dump."""
+
+
+class KernelDataError(GcoreError):
+    """What stands in the dumped kernel's own structures cannot be: a cycle, a wild pointer, an absurd count."""
+
+
+class SelectorError(GcoreError):
+    """The user named a task that is not there, or that has no memory of its own."""
+
+
+class StreamError(GcoreError):
+    """The stream is cut, is not ours, or says what cannot be."""
+
+
+class OutputError(GcoreError):
+    """What we had to write could not be written."""
