@@ -69,7 +69,8 @@ class Paging:
     def names_frame(self, raw: Words, page_size: int) -> NDArray[np.bool_]:
         """Which entries still name a page frame, usable by the CPU or not (pte_present, pmd_present)."""
         large = self.large if page_size > PAGE_SIZE else 0
-        return (raw & np.uint64(self.present | self.protnone | large)) != 0
+        named: NDArray[np.bool_] = (raw & np.uint64(self.present | self.protnone | large)) != 0
+        return named
 
     def physical(self, raw: Words, page_size: int) -> Words:
         """Physical address, in bytes, of the pages that these entries name."""

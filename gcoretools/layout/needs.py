@@ -1,0 +1,214 @@
+"""Everything that we need to know of a kernel: one row a thing, newest spelling first.
+
+Differences between kernels are decided here, once, against the dump's own types; never by a version number,
+since distributions backport. Behind an older spelling stands the commit that replaced it. A row that is not
+required may be missing; the code that uses it then knows another way, or the feature is not there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """A struct member, a size, an enumerator or a symbol.
+
+    Attributes:
+        name: what our code calls it.
+        spellings: what kernels call it, newest first; dots lead into nested structs and anonymous unions.
+        required: whether no kernel of our range can do without.
+    """
+
+    name: str
+    spellings: tuple[str, ...]
+    required: bool = True
+
+
+def _need(name: str, *older: str) -> Need:
+    return Need(name, (name, *older))
+
+
+def _maybe(name: str, *older: str) -> Need:
+    return Need(name, (name, *older), required=False)
+
+
+MEMBERS = (
+    # Tasks and thread groups (include/linux/sched.h, sched/signal.h)
+    _need("task_struct.tasks"),
+    _need("task_struct.pid"),
+    _need("task_struct.tgid"),
+    _need("task_struct.comm"),
+    _need("task_struct.mm"),
+    _need("task_struct.flags"),
+    _need("task_struct.__state", "task_struct.state"),  # 2f064a59a11f (5.14)
+    _need("task_struct.exit_state"),
+    _need("task_struct.static_prio"),
+    _need("task_struct.stack", "task_struct.thread_info"),  # f7e4217b007d (2.6.22)
+    _need("task_struct.group_leader"),
+    _need("task_struct.real_parent"),
+    _need("task_struct.signal"),
+    _need("task_struct.utime"),
+    _need("task_struct.stime"),
+    _need("task_struct.blocked"),
+    _need("task_struct.pending.signal"),
+    _maybe("task_struct.fs"),
+    _maybe("task_struct.thread_node"),  # 0c740d0afc3b (3.14); with signal_struct.thread_head
+    _maybe("task_struct.thread_group"),  # 8e1f385104ac (6.7) removed it
+    _maybe("task_struct.real_cred"),  # 3b11a1decef0 (2.6.29); the ids were in the task before
+    _maybe("task_struct.uid"),
+    _maybe("task_struct.gid"),
+    _maybe("task_struct.thread_pid", "task_struct.pids"),  # 2c4704756cab (4.19): pids[PIDTYPE_PID].pid before
+    _maybe("task_struct.cpu", "task_struct.thread_info.cpu"),  # bcf9033e5449 (5.16) moved it back
+    _need("task_struct.thread"),
+    _maybe("signal_struct.thread_head"),
+    _need("signal_struct.group_exit_code"),
+    _maybe("signal_struct.nr_threads"),
+    _maybe("signal_struct.pids"),  # 2c4704756cab (4.19); task_struct.pids before
+    _need("signal_struct.utime"),
+    _need("signal_struct.stime"),
+    _need("signal_struct.cutime"),
+    _need("signal_struct.cstime"),
+    _maybe("cred.uid"),
+    _maybe("cred.gid"),
+    _maybe("cred.user_ns"),  # 47a150edc2ae (2.6.39)
+    _maybe("user_namespace.uid_map"),  # 22d917d80e84 (3.5)
+    _maybe("user_namespace.gid_map"),
+    _maybe("user_namespace.parent"),
+    _maybe("uid_gid_map.nr_extents"),
+    _maybe("uid_gid_map.extent"),
+    _maybe("uid_gid_map.forward"),  # 6397fac4915a (4.15)
+    _maybe("pid.level"),
+    _maybe("pid.numbers"),
+    _maybe("upid.nr"),
+    _maybe("upid.ns"),
+    _maybe("pid_namespace.level"),
+    # Which task runs where (kernel/sched/sched.h)
+    _need("rq.curr"),
+    # The saved state of a thread (arch/x86/include/asm/processor.h)
+    _maybe("thread_struct.fsbase", "thread_struct.fs"),  # 296f781a4b77 (4.8)
+    _maybe("thread_struct.gsbase", "thread_struct.gs"),
+    _maybe("thread_struct.fsindex"),
+    _maybe("thread_struct.gsindex"),
+    _maybe("thread_struct.ds"),
+    _maybe("thread_struct.es"),
+    _maybe("thread_struct.tls_array"),
+    # The memory of a process (include/linux/mm_types.h)
+    _need("mm_struct.pgd"),
+    _need("mm_struct.map_count"),
+    _need("mm_struct.total_vm"),
+    _need("mm_struct.arg_start"),
+    _need("mm_struct.arg_end"),
+    _need("mm_struct.start_brk"),
+    _need("mm_struct.brk"),
+    _need("mm_struct.start_stack"),
+    _need("mm_struct.saved_auxv"),
+    _maybe("mm_struct.flags"),  # 6c5d523826dc (2.6.23)
+    _maybe("mm_struct.binfmt"),  # 801460d0cf5c (2.6.32)
+    _maybe("mm_struct.exe_file"),
+    _maybe("mm_struct.mm_mt"),  # d4af56c5c7c6 (6.1)
+    _maybe("mm_struct.mmap"),  # 763ecb035029 (6.1) removed it
+    _maybe("mm_struct.context.vdso"),
+    _maybe("mm_struct.context.vdso_image"),  # 6f121e548f83 (3.16)
+    _maybe("mm_struct.rss_stat"),  # f1a7941243c1 (6.2) made each counter a percpu_counter
+    _maybe("mm_struct._file_rss"),
+    _maybe("mm_struct._anon_rss"),
+    _maybe("percpu_counter.count"),
+    _maybe("percpu_counter.counters"),
+    _need("vm_area_struct.vm_start"),
+    _need("vm_area_struct.vm_end"),
+    _need("vm_area_struct.vm_flags"),
+    _need("vm_area_struct.vm_pgoff"),
+    _need("vm_area_struct.vm_file"),
+    _need("vm_area_struct.vm_ops"),
+    _need("vm_area_struct.vm_private_data"),
+    _need("vm_area_struct.anon_vma"),
+    _maybe("vm_area_struct.vm_next"),
+    _maybe("vm_operations_struct.name"),  # 78d683e838a6 (3.16)
+    _maybe("vm_operations_struct.fault", "vm_operations_struct.nopage"),  # 54cb8821de07 (2.6.23)
+    _maybe("vm_special_mapping.name"),
+    _maybe("vdso_image.data"),
+    _maybe("vdso_image.size"),
+    # The maple tree (include/linux/maple_tree.h)
+    _maybe("maple_tree.ma_root"),
+    _maybe("maple_range_64.pivot"),
+    _maybe("maple_range_64.slot"),
+    _maybe("maple_arange_64.pivot"),
+    _maybe("maple_arange_64.slot"),
+    # Files, names and mounts (include/linux/fs.h, dcache.h, fs/mount.h)
+    _need("file.f_path.dentry", "file.f_dentry"),  # 0f7fc9e4d03987 (2.6.20)
+    _need("file.f_path.mnt", "file.f_vfsmnt"),
+    _need("dentry.d_parent"),
+    _need("dentry.d_inode"),
+    _need("dentry.d_op"),
+    _need("dentry.d_name.name"),
+    _need("dentry.d_name.len"),
+    _need("dentry.d_hash.pprev"),
+    _maybe("dentry_operations.d_dname"),  # c23fbb6bcb3e (2.6.23)
+    _need("inode.i_ino"),
+    _need("inode.i_nlink"),
+    _need("inode.i_sb"),
+    _maybe("inode.i_flags"),
+    _need("super_block.s_dev"),
+    _need("vfsmount.mnt_root"),
+    _maybe("mount.mnt"),  # 7d6fec45a5131 (3.3) took the rest out of struct vfsmount
+    _need("mount.mnt_parent", "vfsmount.mnt_parent"),
+    _need("mount.mnt_mountpoint", "vfsmount.mnt_mountpoint"),
+    _maybe("fs_struct.root"),
+    _maybe("path.mnt"),
+    _maybe("path.dentry"),
+    # Modules, for the types that they bring (include/linux/module.h)
+    _maybe("module.list"),
+    _maybe("module.name"),
+    _maybe("module.btf_data"),  # 36e68442d1af (5.11)
+    _maybe("module.btf_data_size"),
+)
+
+SIZES = (
+    _need("task_struct"),
+    _need("pt_regs"),
+    _need("thread_struct"),
+    _maybe("thread_union"),
+    _maybe("upid"),
+    _maybe("uid_gid_extent"),
+    _maybe("percpu_counter"),
+)
+
+CONSTANTS = (
+    _maybe("PIDTYPE_PID"),
+    _maybe("PIDTYPE_PGID"),
+    _maybe("PIDTYPE_SID"),
+    _maybe("MM_FILEPAGES"),
+    _maybe("MM_ANONPAGES"),
+    _maybe("MM_SHMEMPAGES"),
+    _maybe("maple_dense"),
+    _maybe("maple_leaf_64"),
+    _maybe("maple_range_64"),
+    _maybe("maple_arange_64"),
+)
+
+SYMBOLS = (
+    _need("init_task"),
+    _maybe("runqueues", "per_cpu__runqueues"),  # dd17c8f72993 (2.6.34)
+    _maybe("__per_cpu_offset"),
+    _maybe("nr_cpu_ids"),  # a constant where the kernel is built for one CPU count
+    _maybe("crashing_cpu"),
+    _maybe("panic_cpu"),
+    _maybe("modules"),
+    # Kernel stacks: their size is between these (arch/x86/kernel/vmlinux.lds.S), or that of thread_union
+    _maybe("__start_init_stack", "__start_init_task"),  # 9e03e4af8b8b (6.10)
+    _maybe("__end_init_stack", "__end_init_task"),
+    _maybe("asm_fred_entrypoint_user"),  # FRED pads the stack top, 65c9cc9e2c14 (6.9)
+    # Which rules this kernel has
+    _maybe("l1tf_mitigation"),  # inverts frames of entries that are not present: 6b28baca9b1f (4.19)
+    _maybe("compat_elf_format"),  # its processes get 32-bit cores
+    _maybe("cmp_vma_size"),  # sorts segments by size: 7d442a33bfe8 (6.12)
+    _maybe("core_sort_vma"),  # ... and only when told to: 39ec9eaaa165 (6.14)
+    _maybe("vsyscall_mode"),
+    _maybe("gate_vma"),
+    _maybe("shmem_vm_ops"),
+    # d_path of names that are not in a directory tree
+    _maybe("simple_dname"),
+    _maybe("anon_inodefs_dname"),
+    _maybe("special_mapping_vmops"),
+)
