@@ -1,0 +1,35 @@
+"""The bytes of a dump file, mapped and never read whole."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import stat
+from pathlib import Path
+
+from gcoretools.errors import DumpError
+
+
+def map_file(path: Path) -> memoryview:
+    """The file as one read-only view; it stays mapped for as long as anything refers to it.
+
+    Raises DumpError when the file is missing, unreadable, empty, or no file.
+    """
+    try:
+        with path.open("rb", buffering=0) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise DumpError(f"{path}: not a regular file: a dump is read at random, so save it to one first")
+            if not status.st_size:
+                raise DumpError(f"{path}: the file is empty")
+            return memoryview(mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ))
+    except OSError as error:
+        raise DumpError(f"{path}: {error.strerror}") from error
+
+
+def bytes_at(data: memoryview, offset: int, size: int, what: str) -> memoryview:
+    """`size` bytes at `offset` of the file. Raises DumpError, beginning with `what`, when the file ends before."""
+    missing = offset + size - len(data)
+    if missing > 0:
+        raise DumpError(f"{what}: the file is truncated: {missing} bytes are missing")
+    return data[offset : offset + size]
