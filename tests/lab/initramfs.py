@@ -1,0 +1,64 @@
+"""The guest's file system: busybox, the test programs, the modules, in one cpio archive."""
+
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+from .boot import Boot
+from .errors import LabError
+from .packages import run
+
+GUEST = Path(__file__).parent / "guest"
+BUSYBOX = Path("/bin/busybox")
+GCTEST = ("main.c", "facts.c", "marks.c", "threads.c", "memory.c", "identity.c")
+STATIC = ("-static", "-no-pie")
+PROGRAMS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "gctest": (GCTEST, STATIC),
+    "gctest-dynamic": (GCTEST, ("-fPIE", "-pie")),
+    "pack": (("pack.c",), STATIC),
+    "kexec_load": (("kexec_load.c",), STATIC),
+}
+FOLDERS = ("bin", "dev", "proc", "sys", "tmp", "cores", "facts", "files", "modules", "lib64")
+
+
+def compile_programs(target: Path) -> None:
+    """Every program of the guest, with symbols, into a folder."""
+    for name, (sources, flags) in PROGRAMS.items():
+        paths = [GUEST / source for source in sources]
+        run(["gcc", "-g", "-O1", "-pthread", *flags, "-o", target / name, *paths, "-lm"])
+
+
+def libraries(program: Path) -> Iterator[Path]:
+    """The shared libraries and the loader that a program needs, as ldd names them."""
+    for path in re.findall(r"(/\S+) \(0x", run(["ldd", program])):
+        yield Path(path)
+
+
+def build(boot: Boot, root: Path, archive: Path) -> None:
+    """Lay out the tree below root and write it as a cpio archive (newc, not compressed)."""
+    for name in FOLDERS:
+        (root / name).mkdir(parents=True, exist_ok=True)
+    shutil.copy(BUSYBOX, root / "bin/busybox")
+    shutil.copy(GUEST / "init", root / "init")
+    (root / "init").chmod(0o755)
+    compile_programs(root / "bin")
+    for library in libraries(root / "bin/gctest-dynamic"):
+        target = root / library.relative_to("/")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(library, target)
+    shutil.copytree(boot.modules, root / "modules", dirs_exist_ok=True)
+    write_cpio(root, archive)
+
+
+def write_cpio(root: Path, archive: Path) -> None:
+    """All that lies below root, owned by root:root, in the order of the names."""
+    names = sorted(str(path.relative_to(root)) for path in root.rglob("*"))
+    with archive.open("wb") as out:
+        done = subprocess.run(
+            ["cpio", "--quiet", "-o", "-H", "newc", "-R", "0:0"],
+            input="".join(f"{name}\n" for name in names).encode(), stdout=out, cwd=root, check=False,
+        )  # fmt: skip
+    if done.returncode:
+        raise LabError(f"cpio: exit {done.returncode} for {archive}")

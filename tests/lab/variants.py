@@ -1,0 +1,40 @@
+"""The ways to boot and to dump a kernel: one row each."""
+
+from dataclasses import dataclass
+
+EVERYBODY = (
+    "threads", "many", "zleader", "memory", "memory-default", "memory-all", "dynamic", "namespaced", "forked",
+    "stopped",
+)  # fmt: skip
+VMCOREINFO = ("-device", "vmcoreinfo")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One machine: `ending` says what follows the ready line.
+
+    cores: dump the stopped machine, then have the kernel dump each process.
+    facts: dump the stopped machine only.
+    panic: the guest panics, and its capture kernel saves /proc/vmcore.
+    """
+
+    name: str
+    roles: tuple[str, ...] = (*EVERYBODY, "spin", "sysspin")
+    ending: str = "cores"
+    cpu: str = "max,-cx16"  # QEMU 7.2 miscomputes flags after CMPXCHG16B
+    memory: int = 320  # MiB
+    devices: tuple[str, ...] = VMCOREINFO
+    append: str = ""
+    formats: tuple[str, ...] = ("elf", "kdump-zlib")
+
+
+VARIANTS = {
+    variant.name: variant
+    for variant in (
+        Variant("max"),
+        Variant("nehalem", cpu="Nehalem", append="vsyscall=xonly"),
+        Variant("plain", devices=()),
+        Variant("kdump", roles=(*EVERYBODY, "panic"), ending="panic", memory=640, append="crashkernel=256M"),
+        Variant("bench", roles=("bench",), ending="facts", memory=2560, formats=("elf",)),
+    )
+}
