@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from gcoretools.dumps.dump import PAGE_SHIFT, PAGE_SIZE, Buffer, Dump, Note, Pfns, digest
 from gcoretools.dumps.elf_headers import NO_ADDRESS, PT_LOAD, PT_NOTE, Headers, read_headers
-from gcoretools.dumps.notes import NOTES_LIMIT, bounded, parse_notes
+from gcoretools.dumps.notes import NOTES_LIMIT, bounded, joined, parse_notes
 from gcoretools.errors import DumpError
 
 
@@ -43,7 +43,7 @@ class ElfDump(Dump):
         self.notes = tuple(_notes(path, data, headers))
         loads = _loads(path, headers, len(data))
         self.absent_reason = _absent_reason(loads)
-        self.fingerprint = digest(b"elf", len(data).to_bytes(8, "little"), headers.raw, _note_bytes(self.notes))
+        self.fingerprint = digest(b"elf", len(data).to_bytes(8, "little"), headers.raw, joined(self.notes))
         self._data = data
         self._runs = page_runs(loads["paddr"], loads["filesz"], loads["offset"])
         self._firsts: list[int] = self._runs.first.tolist()
@@ -132,9 +132,14 @@ def _merged(first: Pfns, end: Pfns, offset: Pfns) -> PageRuns:
 
 
 def _loads(path: Path, headers: Headers, file_size: int) -> NDArray[np.void]:
-    """The PT_LOAD rows with a physical address. Raises DumpError when one lies beyond the end of the file."""
+    """The PT_LOAD rows that hold physical memory. Raises DumpError when one goes beyond the end of the file.
+
+    A row without bytes is none: QEMU writes it, with p_offset -1, for memory that its filter left out.
+    """
     table = headers.segments
-    loads: NDArray[np.void] = table[(table["type"] == PT_LOAD) & (table["paddr"] != NO_ADDRESS[headers.bits])]
+    loads: NDArray[np.void] = table[
+        (table["type"] == PT_LOAD) & (table["filesz"] > 0) & (table["paddr"] != NO_ADDRESS[headers.bits])
+    ]
     if len(loads) > 1 and not loads["paddr"].any():
         raise DumpError(f"{path}: the segments have no physical addresses: a process's core, not a kernel dump")
     top = np.iinfo(np.uint64).max - loads["filesz"]
@@ -160,11 +165,7 @@ def _notes(path: Path, data: memoryview, headers: Headers) -> Iterator[Note]:
         yield from parse_notes(bounded(data, int(segment["offset"]), int(segment["filesz"]), where), where)
 
 
-def _note_bytes(notes: tuple[Note, ...]) -> bytes:
-    return b"".join(b"%s\0%d\0%s" % (note.owner.encode(), note.type, note.desc) for note in notes)
-
-
 def _absent_reason(loads: NDArray[np.void]) -> str:
     if (loads["filesz"] < loads["memsz"]).any():
-        return "excluded from the dump (makedumpfile -E: an ELF dump does not say at which level)"
+        return "excluded from the dump (an ELF dump with pages left out, as makedumpfile -E writes it)"
     return "not in the dump (no segment of the ELF file holds it)"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from gcoretools.dumps.dump import Dump, Note
 from gcoretools.dumps.mapping import bytes_at
@@ -48,6 +48,11 @@ def bounded(data: memoryview, offset: int, size: int, where: str) -> memoryview:
     if size > NOTES_LIMIT:
         raise DumpError(f"{where}: {size} bytes of notes cannot be: the header is damaged")
     return bytes_at(data, offset, size, where)
+
+
+def joined(notes: Iterable[Note]) -> bytes:
+    """The notes as one string, for a fingerprint."""
+    return b"".join(b"%s\0%d\0%s" % (note.owner.encode(), note.type, note.desc) for note in notes)
 
 
 def vmcoreinfo_note(dump: Dump) -> bytes | None:

@@ -8,8 +8,13 @@ from pathlib import Path
 
 from gcoretools.dumps.dump import Dump
 from gcoretools.dumps.elf import ElfDump
+from gcoretools.dumps.kdump import KdumpDump
+from gcoretools.dumps.kdump_headers import DISKDUMP, KDUMP
 from gcoretools.dumps.mapping import map_file
 from gcoretools.errors import DumpError
+
+ELSEWHERE = "only ELF and kdump-compressed dumps are read"
+COMPRESSED = "decompress it first"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,10 +25,35 @@ class Signature:
     offset: int
     name: str
     opener: Callable[[Path, memoryview], Dump] | None = None
-    advice: str = ""
+    advice: str = ELSEWHERE
 
 
-SIGNATURES = (Signature(b"\x7fELF", 0, "an ELF file", ElfDump),)
+SIGNATURES = (
+    Signature(b"\x7fELF", 0, "an ELF file", ElfDump),
+    Signature(KDUMP, 0, "a kdump-compressed dump", KdumpDump),
+    Signature(DISKDUMP, 0, "a diskdump dump", KdumpDump),
+    Signature(b"makedumpfile\0", 0, "a flattened dump", advice="`makedumpfile -R DUMP < FLATTENED` rearranges it"),
+    Signature(b"EMiL", 0, "a LiME memory image"),
+    Signature(b"AVML", 0, "an AVML memory image"),
+    Signature(b"sadump\0\0", 0, "a SADUMP dump", advice="`makedumpfile -c` converts it"),
+    Signature(b"\xed\x23\x8f\x61\x73\x01\x19\xa8", 0, "an LKCD dump"),
+    Signature(b"\xed\xeb\x0f\xf0", 0, "a Xen guest's core"),
+    Signature(b"\xee\xeb\x0f\xf0", 0, "a Xen guest's core"),
+    Signature(b"\xd0\xbe\xd0\xbe", 0, "a VMware snapshot"),
+    Signature(b"\xd2\xbe\xd2\xbe", 0, "a VMware snapshot"),
+    Signature(b"\xd3\xbe\xd3\xbe", 0, "a VMware snapshot"),
+    Signature(b"QEVM", 0, "a saved QEMU machine", advice="take a dump of the machine with dump-guest-memory"),
+    Signature(
+        b"LibvirtQemudSave", 0, "a machine saved by libvirt", advice="take one with virsh dump --memory-only"
+    ),
+    Signature(b"QFI\xfb", 0, "a qcow2 disk image", advice="take a dump of the machine with dump-guest-memory"),
+    Signature(b"PAGEDU", 0, "a Windows crash dump"),
+    Signature(b"MDMP", 0, "a Windows minidump"),
+    Signature(b"\x1f\x8b", 0, "a gzip file", advice=COMPRESSED),
+    Signature(b"\xfd7zXZ\0", 0, "an xz file", advice=COMPRESSED),
+    Signature(b"\x28\xb5\x2f\xfd", 0, "a zstd file", advice=COMPRESSED),
+    Signature(b"BZh", 0, "a bzip2 file", advice=COMPRESSED),
+)
 
 
 def open_dump(path: Path | str) -> Dump:
@@ -38,4 +68,4 @@ def open_dump(path: Path | str) -> Dump:
             if signature.opener is None:
                 raise DumpError(f"{path}: {signature.name}, which is not read: {signature.advice}")
             return signature.opener(path, data)
-    raise DumpError(f"{path}: not a dump: no format that is known here begins like this")
+    raise DumpError(f"{path}: not a dump: it begins like no format that is known here ({ELSEWHERE})")
