@@ -11,12 +11,12 @@ from .archive import unpack
 from .boot import Boot, scratch
 from .errors import LabError
 from .facts import collect
-from .initramfs import GUEST, PROGRAMS, build
+from .initramfs import GUEST, PROGRAMS, build, write_cpio
 from .machine import QEMU, Machine
 from .packages import run
 from .variants import Variant
 
-FORMAT = 1  # of the result folder: another number makes every capture anew
+FORMAT = 2  # of the result folder: another number makes every capture anew
 DISK = 16 << 30  # bytes, sparse
 BOOT_SECONDS, DUMP_SECONDS = 240, 600
 
@@ -36,7 +36,7 @@ def arguments(variant: Variant, kernel: Path, initrd: Path, disks: list[Path]) -
 
 def recipe(boot: Boot, variant: Variant) -> str:
     """A hash over all that decides what a capture holds."""
-    words = [str(FORMAT), boot.versions, repr(variant), run([QEMU, "--version"]), repr(PROGRAMS)]
+    words = [str(FORMAT), boot.versions, repr(variant), run([QEMU, "--version"]), run(["gcc", "-dumpfullversion"]), repr(PROGRAMS)]
     words += arguments(variant, Path("kernel"), Path("initrd"), [])
     words += [path.read_text() for path in sorted(GUEST.iterdir())]
     return hashlib.sha256("\0".join(words).encode()).hexdigest()[:12]
@@ -80,8 +80,8 @@ def _dump_stopped(machine: Machine, variant: Variant, out: Path) -> None:
 
 def _dump_panicked(machine: Machine, disk: Path, out: Path) -> None:
     machine.expect("GC READY", BOOT_SECONDS)
-    size = int(machine.expect(r"GC VMCORE (\d+)\n", DUMP_SECONDS)[1])
-    machine.expect("GC SAVED", DUMP_SECONDS)
+    size = int(machine.expect(r"GC VMCORE (\d+)\n", DUMP_SECONDS, "GC FAILED")[1])
+    machine.expect("GC SAVED", DUMP_SECONDS, "GC FAILED")
     machine.process.wait(60)
     with disk.open("r+b") as file:
         file.truncate(size)
@@ -91,7 +91,7 @@ def _dump_panicked(machine: Machine, disk: Path, out: Path) -> None:
 
 
 def make(boot: Boot, variant: Variant, work: Path) -> None:
-    """Make a capture in an empty folder: the dumps, cores/, facts.json, registers.txt, serial.log."""
+    """Make a capture in an empty folder: the dumps, cores/, facts.json, registers.txt, serial.log, sysroot/."""
     with scratch(work / "scratch") as rough:
         build(boot, rough / "root", rough / "initrd")
         if variant.ending == "panic":
@@ -103,6 +103,7 @@ def make(boot: Boot, variant: Variant, work: Path) -> None:
             else:
                 _dump_stopped(machine, variant, work)
         unpack(disks[0], rough / "packed")
+        shutil.copytree(rough / "root", work / "sysroot", ignore=shutil.ignore_patterns("busybox", "initrd", "kernel", "modules"))
         facts = collect(rough / "packed/facts")
         (work / "cores").mkdir()
         for core in (rough / "packed").glob("cores/core.*"):
@@ -115,8 +116,6 @@ def make(boot: Boot, variant: Variant, work: Path) -> None:
 
 def _put_capture_kernel(boot: Boot, rough: Path) -> None:
     """The kernel and the archive go into the archive, for kexec_file_load(2)."""
-    from .initramfs import write_cpio
-
     shutil.copy(rough / "initrd", rough / "root/initrd")
     shutil.copy(boot.vmlinuz, rough / "root/kernel")
     write_cpio(rough / "root", rough / "initrd")

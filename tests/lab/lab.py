@@ -105,7 +105,5 @@ def capture(kernel: str, variant: str = "max") -> Capture:
         if not folder.exists():
             with scratch(LAB / f".{name}.new") as work:
                 make(boot, VARIANTS[variant], work)
-                for old in LAB.glob(f"{name}-*"):
-                    shutil.rmtree(old)
                 work.rename(folder)
     return Capture(folder, boot)

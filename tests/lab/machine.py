@@ -72,11 +72,11 @@ class Machine:
         assert self.process.stdout is not None
         return self.process.stdout
 
-    def expect(self, pattern: str, timeout: float) -> re.Match[str]:
-        """Read the console until a line matches; LabError with the console's end after timeout seconds."""
+    def expect(self, pattern: str, timeout: float, fatal: str = "GC FAILED|Kernel panic") -> re.Match[str]:
+        """Read the console until it matches; LabError with its end when it says a fatal word or after timeout s."""
         end = time.monotonic() + timeout
         while not (found := re.search(pattern, self.text)):
-            if "GC FAILED" in self.text or "Kernel panic" in self.text and "panic" not in pattern:
+            if re.search(fatal, self.text):
                 raise LabError(f"the guest failed before {pattern!r}:\n{self.text[-4000:]}")
             ready, _, _ = select.select([self._output()], [], [], max(0.0, end - time.monotonic()))
             data = self._output().read(65536) if ready else b""

@@ -77,7 +77,7 @@ static const struct anonymous {
     {"thp-read", "read", HUGE, MAP_PRIVATE, HUGEPAGES | ALIGNED},
 };
 
-/* A guard page on either side keeps neighbours from being merged into one VMA. */
+/* Unmapped room on either side keeps neighbours from being merged into one VMA. */
 static char *alone(const struct anonymous *a)
 {
     size_t margin = a->flags & MAP_HUGETLB || a->what & ALIGNED ? HUGE : PAGE;
@@ -110,48 +110,78 @@ static void make_anonymous(const struct anonymous *a)
         die("PROT_NONE");
 }
 
-/* A file of 12 pages that spell "NAME-file"; root is ramfs, /tmp is tmpfs. */
-static int make_file(const struct role *role, const char *folder, const char *name, char *path, size_t size)
-{
-    char page[PAGE], region[64];
-    snprintf(path, size, "%s/%s-%s", folder, role->name, name);
-    snprintf(region, sizeof region, "%s-file", name);
-    int fd = open(path, O_RDWR | O_CREAT | O_TRUNC, 0600);
-    if (fd < 0)
-        die(path);
-    for (size_t i = 0; i < 12; i++) {
-        spell(page, region, i);
-        if (write(fd, page, sizeof page) != sizeof page)
-            die(path);
-    }
-    return fd;
-}
+enum content { SPELLED, ELF };
 
 static const struct file {
     const char *name, *folder, *touched;
     int flags, deleted;
+    size_t first, pages; /* of the mapping, in the file of FILE_PAGES */
+    int mode;
+    enum content content;
 } files[] = {
-    {"file-private", "/files", "0,1,2,3", MAP_PRIVATE, 0},
-    {"file-private-untouched", "/files", "none", MAP_PRIVATE, 0},
-    {"file-shared", "/files", "0,2", MAP_SHARED, 0},
-    {"file-private-deleted", "/files", "1", MAP_PRIVATE, 1},
-    {"file-shared-deleted", "/files", "1", MAP_SHARED, 1},
-    {"tmpfs-private", "/tmp", "0,3", MAP_PRIVATE, 0},
-    {"tmpfs-shared", "/tmp", "0", MAP_SHARED, 0},
-    {"tmpfs-shared-deleted", "/tmp", "0", MAP_SHARED, 1},
+    {"file-private", "/files", "0,1,2,3", MAP_PRIVATE, 0, 0, 12, 0600, SPELLED},
+    {"file-private-untouched", "/files", "none", MAP_PRIVATE, 0, 0, 12, 0600, SPELLED},
+    {"file-shared", "/files", "0,2", MAP_SHARED, 0, 0, 12, 0600, SPELLED},
+    {"file-private-deleted", "/files", "1", MAP_PRIVATE, 1, 0, 12, 0600, SPELLED},
+    {"file-shared-deleted", "/files", "1", MAP_SHARED, 1, 0, 12, 0600, SPELLED},
+    {"file-private-offset", "/files", "0", MAP_PRIVATE, 0, 3, 9, 0600, SPELLED},
+    {"file-shared-offset", "/files", "0", MAP_SHARED, 0, 5, 7, 0600, SPELLED},
+    {"file-private-beyond", "/files", "0", MAP_PRIVATE, 0, 4, 16, 0600, SPELLED},
+    {"file-shared-beyond", "/files", "0", MAP_SHARED, 0, 4, 16, 0600, SPELLED},
+    {"file-executable", "/files", "none", MAP_PRIVATE, 0, 0, 12, 0700, SPELLED},
+    {"file-elf", "/files", "none", MAP_PRIVATE, 0, 0, 12, 0600, ELF},
+    {"file-elf-offset", "/files", "none", MAP_PRIVATE, 0, 1, 11, 0600, ELF},
+    {"tmpfs-private", "/tmp", "0,3", MAP_PRIVATE, 0, 0, 12, 0600, SPELLED},
+    {"tmpfs-shared", "/tmp", "0", MAP_SHARED, 0, 0, 12, 0600, SPELLED},
+    {"tmpfs-shared-deleted", "/tmp", "0", MAP_SHARED, 1, 0, 12, 0600, SPELLED},
+    {"tmpfs-private-offset", "/tmp", "0", MAP_PRIVATE, 0, 3, 9, 0600, SPELLED},
 };
+#define FILE_PAGES 12
+
+/* A file whose pages spell "NAME-file"; root is ramfs, /tmp is tmpfs. The last page is cut in its middle. */
+static int make_file(const struct file *file, const char *path)
+{
+    char page[PAGE], region[64];
+    snprintf(region, sizeof region, "%.16s:file", file->name);
+    int fd = open(path, O_RDWR | O_CREAT | O_TRUNC, 0600);
+    if (fd < 0)
+        die(path);
+    for (size_t i = 0; i < FILE_PAGES; i++) {
+        size_t size = i == FILE_PAGES - 1 ? PAGE / 2 : PAGE;
+        spell(page, region, i);
+        if (!i && file->content == ELF)
+            memcpy(page, "\177ELF", 4);
+        if (write(fd, page, size) != (ssize_t)size)
+            die(path);
+    }
+    if (fchmod(fd, file->mode))
+        die(path);
+    return fd;
+}
 
 static void make_mapped_file(const struct role *role, const struct file *file)
 {
     char path[128];
-    int fd = make_file(role, file->folder, file->name, path, sizeof path);
-    char *at = map(12 * PAGE, file->flags, fd);
+    snprintf(path, sizeof path, "%s/%s-%s", file->folder, role->name, file->name);
+    int fd = make_file(file, path);
+    char *at = mmap(NULL, file->pages * PAGE, PROT_READ | PROT_WRITE, file->flags, fd, file->first * PAGE);
+    if (at == MAP_FAILED)
+        die(path);
     if (file->flags == MAP_PRIVATE && *file->touched != 'n')
         sink = at[4 * PAGE] + at[5 * PAGE]; /* read only: the page cache's own pages */
-    touch(file->name, at, 12 * PAGE, file->touched);
+    touch(file->name, at, file->pages * PAGE, file->touched);
     if (file->deleted)
         unlink(path);
     close(fd);
+}
+
+/* Device memory: VM_IO, which no core holds. Kernels may forbid it. */
+static void make_device(void)
+{
+    int fd = open("/dev/mem", O_RDONLY);
+    char *at = fd < 0 ? MAP_FAILED : mmap(NULL, 16 * PAGE, PROT_READ, MAP_SHARED, fd, 0xf0000);
+    if (at != MAP_FAILED)
+        fact_region("device", at, 16 * PAGE, "none");
 }
 
 static void make_shared_objects(const struct role *role)
@@ -190,6 +220,7 @@ void run_memory(const struct role *role)
     for (size_t i = 0; i < sizeof files / sizeof *files; i++)
         make_mapped_file(role, &files[i]);
     make_shared_objects(role);
+    make_device();
     main_blocks(role);
 }
 

@@ -101,8 +101,9 @@ static void outlive(struct thread *t)
 {
     usleep(100000);
     threads[0].kind = "exited";
+    prepare(t, SYS_pause, 0, NULL);
     facts_write(orphaned);
-    block_pause(t);
+    repeat(t);
 }
 
 void run_zleader(const struct role *role)
