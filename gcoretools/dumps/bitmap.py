@@ -13,6 +13,7 @@ Words = NDArray[np.uint64]
 
 _WORDS_PER_BLOCK = 64
 _ONES_OF_BYTE = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(axis=1, dtype=np.uint8)
+_BLOCK_BITS = 64 * _WORDS_PER_BLOCK
 _CHUNK = 1 << 17
 
 
@@ -32,9 +33,9 @@ class Bitmap:
     """
 
     def __init__(self, data: memoryview, length: int) -> None:
-        """`data` is a whole number of 4 KiB blocks, `length` the number of bits that count."""
+        """`data` is whole blocks of 4 KiB, and as many bits of them count as `length` says."""
         self.length = length
-        self._words: Words = np.frombuffer(data, dtype="<u8")
+        self._words: Words = np.frombuffer(data[: -(-length // _BLOCK_BITS) * _BLOCK_BITS // 8], dtype="<u8")
         counts = ones(self._words).reshape(-1, _WORDS_PER_BLOCK)
         inside = counts.cumsum(axis=1, dtype=np.uint16)
         totals = inside[:, -1].astype(np.uint64)

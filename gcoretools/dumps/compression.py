@@ -7,18 +7,27 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from gcoretools.dumps.dump import PAGE_SIZE, Buffer
-from gcoretools.errors import DumpError
-
-Decompress = Callable[[Buffer], bytes]
-"""The page out of its compressed form; ValueError, with words, when that is corrupt."""
 
 
 @dataclass(frozen=True, slots=True)
 class Compression:
-    """A compression by name; `decompress` is None while it is not read."""
+    """A compression by name, with its functions; they raise ValueError, with words, for corrupt data.
+
+    Attributes:
+        decompress: the whole page out of its compressed form; None when it is not compressed.
+        head: its first bytes only, where that is quicker.
+        missing: it is known, but not read yet.
+    """
 
     name: str
-    decompress: Decompress | None = None
+    decompress: Callable[[Buffer], bytes] | None = None
+    head: Callable[[Buffer, int], bytes] | None = None
+    missing: bool = False
+
+
+def compression(flags: int) -> Compression | None:
+    """What page_desc.flags or disk_dump_header.status say; None for a mixture that cannot be."""
+    return COMPRESSIONS.get(flags & COMPRESSED)
 
 
 def _inflate(data: Buffer) -> bytes:
@@ -28,23 +37,20 @@ def _inflate(data: Buffer) -> bytes:
         raise ValueError(str(error)) from error
 
 
+def _inflate_head(data: Buffer, size: int) -> bytes:
+    try:
+        return zlib.decompressobj().decompress(data, size)
+    except zlib.error as error:
+        raise ValueError(str(error)) from error
+
+
 COMPRESSIONS = {
-    0x00: Compression("none", bytes),
-    0x01: Compression("zlib", _inflate),
-    0x02: Compression("lzo"),
-    0x04: Compression("snappy"),
-    0x20: Compression("zstd"),
+    0x00: Compression("nothing"),
+    0x01: Compression("zlib", _inflate, _inflate_head),
+    0x02: Compression("lzo, which is not read yet", missing=True),
+    0x04: Compression("snappy, which is not read yet", missing=True),
+    0x20: Compression("zstd, which is not read yet", missing=True),
 }
-"""page_desc.flags & COMPRESSED -> how; disk_dump_header.status has the same bits (makedumpfile, diskdump_mod.h)."""
+"""DUMP_DH_COMPRESSED_ZLIB, _LZO, _SNAPPY and _ZSTD (makedumpfile, diskdump_mod.h)."""
 
 COMPRESSED = 0x27
-
-
-def decompressor(flags: int, where: str) -> Decompress:
-    """The function for page_desc.flags. Raises DumpError, which begins with `where`, when there is none."""
-    kind = COMPRESSIONS.get(flags & COMPRESSED)
-    if kind is None:
-        raise DumpError(f"{where}: compression flags {flags:#x} are not known: the dump is damaged")
-    if kind.decompress is None:
-        raise DumpError(f"{where}: compressed with {kind.name}, which is not read yet")
-    return kind.decompress

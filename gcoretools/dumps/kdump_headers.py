@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gcoretools.dumps.dump import PAGE_SIZE
-from gcoretools.dumps.mapping import bytes_at
+from gcoretools.dumps.mapping import FileBytes, bytes_at
 from gcoretools.errors import DumpError
 
 KDUMP, DISKDUMP = b"KDUMP   ", b"DISKDUMP"
@@ -86,7 +86,7 @@ class Headers:
     raw: bytes
 
 
-def read_headers(path: Path, data: memoryview) -> Headers:
+def read_headers(path: Path, data: FileBytes) -> Headers:
     """The headers. Raises DumpError when they cannot be, or when the dump is one part of several."""
     first = bytes_at(data, 0, PAGE_SIZE, f"{path}: header")
     signature = bytes(first[:8])

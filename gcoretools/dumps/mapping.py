@@ -6,6 +6,7 @@ import mmap
 import os
 import stat
 from pathlib import Path
+from typing import Protocol
 
 from gcoretools.errors import DumpError
 
@@ -27,7 +28,15 @@ def map_file(path: Path) -> memoryview:
         raise DumpError(f"{path}: {error.strerror}") from error
 
 
-def bytes_at(data: memoryview, offset: int, size: int, what: str) -> memoryview:
+class FileBytes(Protocol):
+    """The bytes of a file by slices: a view of the map, or pieces put together."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: slice, /) -> memoryview: ...
+
+
+def bytes_at(data: FileBytes, offset: int, size: int, what: str) -> memoryview:
     """`size` bytes at `offset` of the file. Raises DumpError, beginning with `what`, when the file ends before."""
     missing = offset + size - len(data)
     if missing > 0:

@@ -6,7 +6,7 @@ import struct
 from collections.abc import Iterable, Iterator
 
 from gcoretools.dumps.dump import Dump, Note
-from gcoretools.dumps.mapping import bytes_at
+from gcoretools.dumps.mapping import FileBytes, bytes_at
 from gcoretools.errors import DumpError
 
 NOTES_LIMIT = 64 << 20
@@ -43,7 +43,7 @@ def parse_notes(data: memoryview, where: str) -> Iterator[Note]:
         position = desc_at + _padded(desc_size)
 
 
-def bounded(data: memoryview, offset: int, size: int, where: str) -> memoryview:
+def bounded(data: FileBytes, offset: int, size: int, where: str) -> memoryview:
     """`size` bytes of notes at `offset` of the file. Raises DumpError when that cannot be, or the file is cut."""
     if size > NOTES_LIMIT:
         raise DumpError(f"{where}: {size} bytes of notes cannot be: the header is damaged")

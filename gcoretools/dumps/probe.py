@@ -8,6 +8,7 @@ from pathlib import Path
 
 from gcoretools.dumps.dump import Dump
 from gcoretools.dumps.elf import ElfDump
+from gcoretools.dumps.flattened import SIGNATURE, open_flattened
 from gcoretools.dumps.kdump import KdumpDump
 from gcoretools.dumps.kdump_headers import DISKDUMP, KDUMP
 from gcoretools.dumps.mapping import map_file
@@ -32,7 +33,7 @@ SIGNATURES = (
     Signature(b"\x7fELF", 0, "an ELF file", ElfDump),
     Signature(KDUMP, 0, "a kdump-compressed dump", KdumpDump),
     Signature(DISKDUMP, 0, "a diskdump dump", KdumpDump),
-    Signature(b"makedumpfile\0", 0, "a flattened dump", advice="`makedumpfile -R DUMP < FLATTENED` rearranges it"),
+    Signature(SIGNATURE, 0, "a flattened dump", open_flattened),
     Signature(b"EMiL", 0, "a LiME memory image"),
     Signature(b"AVML", 0, "an AVML memory image"),
     Signature(b"sadump\0\0", 0, "a SADUMP dump", advice="`makedumpfile -c` converts it"),
