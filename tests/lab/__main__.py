@@ -1,28 +1,36 @@
-"""python -m tests.lab capture KERNEL [VARIANT] | list"""
+"""Make and list the captures of the lab.
 
+usage: python -m tests.lab capture KERNEL [VARIANT]   make one (variant: max) and print its folder
+       python -m tests.lab list                       print what there is
+       python -m tests.lab prune                      remove all but the newest of each kernel and variant
+"""
+
+import shutil
 import sys
 import time
+from itertools import product
 
 from .errors import LabError
 from .kernels import KERNELS
-from .lab import LAB, capture
+from .lab import capture, found
 from .variants import VARIANTS
 
 
 def main(words: list[str]) -> int:
-    """Make one capture and print its folder, or list what there is."""
+    """Do what the words say; 2 when they say nothing known."""
     match words:
-        case ["capture", kernel, *rest] if kernel in KERNELS and (rest or ["max"])[0] in VARIANTS:
+        case ["capture", kernel, *rest] if kernel in KERNELS and len(rest) < 2 and VARIANTS.keys() >= set(rest):
             start = time.monotonic()
             made = capture(kernel, *rest)
             print(f"{made.folder}  {time.monotonic() - start:.1f} s", flush=True)
         case ["list"]:
-            for kernel in KERNELS:
-                for variant in VARIANTS:
-                    for folder in LAB.glob(f"{kernel}-{variant}-*"):
-                        print(folder)
+            print(*(folder for pair in product(KERNELS, VARIANTS) for folder in found(*pair)), sep="\n")
+        case ["prune"]:
+            for pair in product(KERNELS, VARIANTS):
+                for folder in found(*pair)[:-1]:
+                    shutil.rmtree(folder)
         case _:
-            print(__doc__, f"kernels: {' '.join(KERNELS)}; variants: {' '.join(VARIANTS)}", sep="\n", file=sys.stderr)
+            print(__doc__, "kernels:  ", *KERNELS, "\nvariants: ", *VARIANTS, file=sys.stderr)
             return 2
     return 0
 

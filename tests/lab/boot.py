@@ -5,6 +5,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from .folders import scratch
 from .kernels import Kernel
 from .packages import Apt, run
 
@@ -36,7 +37,7 @@ class Boot:
         return (self.folder / "versions").read_text()
 
     def vmlinux(self, apt: Apt) -> Path:
-        """The vmlinux with DWARF, out of the -dbg package of the very same version; fetched when first asked for."""
+        """The vmlinux with DWARF, out of the -dbg package of the very same version; fetched on demand."""
         path = self.folder / "vmlinux"
         if not path.exists():
             release = (self.folder / "release").read_text()
@@ -47,21 +48,6 @@ class Boot:
                 run(["sh", "-c", 'dpkg-deb --fsys-tarfile "$0" | tar -x -f - -C "$1" "$2"', deb, work, member])
                 (work / member).rename(path)
         return path
-
-
-class scratch:  # noqa: N801 - used as a function
-    """A folder that is empty at first and gone in the end."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __enter__(self) -> Path:
-        shutil.rmtree(self.path, ignore_errors=True)
-        self.path.mkdir(parents=True)
-        return self.path
-
-    def __exit__(self, *_: object) -> None:
-        shutil.rmtree(self.path, ignore_errors=True)
 
 
 def _take_modules(tree: Path, target: Path) -> None:

@@ -8,9 +8,10 @@ import time
 from pathlib import Path
 
 from .archive import unpack
-from .boot import Boot, scratch
+from .boot import Boot
 from .errors import LabError
 from .facts import collect
+from .folders import scratch
 from .initramfs import GUEST, PROGRAMS, build, write_cpio
 from .machine import QEMU, Machine
 from .packages import run
@@ -18,6 +19,7 @@ from .variants import Variant
 
 FORMAT = 2  # of the result folder: another number makes every capture anew
 DISK = 16 << 30  # bytes, sparse
+NOT_KEPT = ("busybox", "initrd", "kernel", "modules")  # of the guest's files
 BOOT_SECONDS, DUMP_SECONDS = 240, 600
 
 
@@ -36,7 +38,8 @@ def arguments(variant: Variant, kernel: Path, initrd: Path, disks: list[Path]) -
 
 def recipe(boot: Boot, variant: Variant) -> str:
     """A hash over all that decides what a capture holds."""
-    words = [str(FORMAT), boot.versions, repr(variant), run([QEMU, "--version"]), run(["gcc", "-dumpfullversion"]), repr(PROGRAMS)]
+    words = [str(FORMAT), boot.versions, *variant.formats, repr(PROGRAMS)]
+    words += run([QEMU, "--version"]), run(["gcc", "-dumpfullversion"])
     words += arguments(variant, Path("kernel"), Path("initrd"), [])
     words += [path.read_text() for path in sorted(GUEST.iterdir())]
     return hashlib.sha256("\0".join(words).encode()).hexdigest()[:12]
@@ -103,7 +106,7 @@ def make(boot: Boot, variant: Variant, work: Path) -> None:
             else:
                 _dump_stopped(machine, variant, work)
         unpack(disks[0], rough / "packed")
-        shutil.copytree(rough / "root", work / "sysroot", ignore=shutil.ignore_patterns("busybox", "initrd", "kernel", "modules"))
+        shutil.copytree(rough / "root", work / "sysroot", ignore=shutil.ignore_patterns(*NOT_KEPT))
         facts = collect(rough / "packed/facts")
         (work / "cores").mkdir()
         for core in (rough / "packed").glob("cores/core.*"):

@@ -1,28 +1,22 @@
 """The lab's door: capture(kernel, variant) makes a capture once and finds it again."""
 
-import fcntl
 import json
-import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
-from .boot import Boot, fetch, scratch
+from .boot import Boot, fetch
 from .capture import make, recipe
 from .errors import LabError
 from .facts import Facts
+from .folders import LAB, locked, scratch
 from .kernels import KERNELS, Kernel
 from .packages import Apt
 from .variants import VARIANTS
 
-LAB = Path(os.environ.get("GC_LAB_DIR") or Path(__file__).parents[2] / ".lab")
 NEEDED = Path(__file__).with_name("packages.txt")
-TOOLS = (
-    "qemu-system-x86_64", "busybox", "cpio", "dpkg", "gdb", "makedumpfile", "gcc", "readelf", "crash",
-)  # fmt: skip
+TOOLS = ("qemu-system-x86_64", "busybox", "cpio", "dpkg", "gdb", "makedumpfile", "gcc", "readelf")
 
 
 @dataclass(frozen=True)
@@ -32,19 +26,24 @@ class Capture:
     folder: Path
     boot: Boot
 
+    @cached_property
+    def dumps(self) -> dict[str, Path]:
+        """Every dump of the moment by its kind: elf and kdump out of QEMU; elf, d0, d1, d31 of a real kdump."""
+        return {path.suffix[1:]: path for path in sorted(self.folder.glob("vmcore.*"))}
+
     @property
     def vmcore(self) -> Path:
         """The dump as ELF: QEMU's, or the capture kernel's /proc/vmcore."""
-        return self.folder / "vmcore.elf"
+        return self.dumps["elf"]
 
     @property
     def kdump(self) -> Path:
-        """The same moment kdump-compressed: QEMU's kdump-zlib, or makedumpfile -c -d 0."""
-        return next(path for name in ("kdump", "d0") if (path := self.folder / f"vmcore.{name}").exists())
+        """The same moment, whole and kdump-compressed: QEMU's kdump-zlib, or makedumpfile -c -d 0."""
+        return self.dumps.get("kdump") or self.dumps["d0"]
 
     @cached_property
     def cores(self) -> dict[int, Path]:
-        """The kernel's cores by thread group (as the first pid namespace counts)."""
+        """The kernel's cores by thread group (as the first pid namespace counts); none of a variant that panics."""
         return {int(path.suffix[1:]): path for path in sorted(self.folder.glob("cores/core.*"))}
 
     @cached_property
@@ -58,6 +57,11 @@ class Capture:
         """`info registers -a` of the stopped moment."""
         return (self.folder / "registers.txt").read_text()
 
+    @property
+    def sysroot(self) -> Path:
+        """The guest's programs and libraries, as gdb's `set sysroot` wants them."""
+        return self.folder / "sysroot"
+
     def process(self, role: str) -> Facts:
         """The facts of the process that plays a role."""
         found: Facts = next(each for each in self.facts["processes"] if each["role"] == role)
@@ -68,22 +72,13 @@ class Capture:
         return self.cores[self.process(role)["global_pid"]]
 
     def vmlinux(self) -> Path:
-        """The kernel's own vmlinux with DWARF; fetched when first asked for (about 280 MB)."""
+        """The kernel's own vmlinux with DWARF; fetched on demand (about 280 MB)."""
         with locked("kernels"):
             return self.boot.vmlinux(_apt(self.boot.kernel))
 
 
 def _apt(kernel: Kernel) -> Apt:
     return Apt(LAB / "apt", kernel.suite, kernel.arch)
-
-
-@contextmanager
-def locked(name: str) -> Iterator[None]:
-    """Hold a lock of the lab folder against other test runs."""
-    LAB.mkdir(parents=True, exist_ok=True)
-    with (LAB / f".{name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def require_tools() -> None:
@@ -94,6 +89,7 @@ def require_tools() -> None:
         raise LabError(f"the lab needs {', '.join(missing)}: apt-get install --no-install-recommends {packages}")
 
 
+@cache
 def capture(kernel: str, variant: str = "max") -> Capture:
     """The capture of a kernel (a name in KERNELS) and a variant (in VARIANTS); made when it is not there."""
     require_tools()
@@ -107,3 +103,8 @@ def capture(kernel: str, variant: str = "max") -> Capture:
                 make(boot, VARIANTS[variant], work)
                 work.rename(folder)
     return Capture(folder, boot)
+
+
+def found(kernel: str, variant: str) -> list[Path]:
+    """The folders of the captures that there are, the newest recipe last."""
+    return sorted(LAB.glob(f"{kernel}-{variant}-*"), key=lambda path: path.stat().st_mtime)

@@ -7,7 +7,6 @@ import socket
 import subprocess
 import time
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from .errors import LabError
@@ -62,7 +61,7 @@ class Machine:
         self.qmp = Qmp(path, timeout=300)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self.process.kill()
         self.process.wait()
         (self.folder / "serial.log").write_text(self.text)

@@ -3,7 +3,7 @@
 import os
 import re
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from .errors import LabError
@@ -11,13 +11,13 @@ from .errors import LabError
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
 
-def run(command: Iterable[str | Path], **keywords: object) -> str:
+def run(command: Sequence[str | Path], cwd: Path | None = None, env: Mapping[str, str] | None = None) -> str:
     """The standard output of a command; LabError with its words when it fails."""
     words = [str(word) for word in command]
-    done = subprocess.run(words, capture_output=True, text=True, **keywords)  # type: ignore[call-overload]
+    done = subprocess.run(words, cwd=cwd, env=env, capture_output=True, text=True, check=False)
     if done.returncode:
         raise LabError(f"{' '.join(words)}: exit {done.returncode}\n{done.stderr.strip()}")
-    return str(done.stdout)
+    return done.stdout
 
 
 def mirror() -> str:

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from .kernels import KERNELS
+
 EVERYBODY = (
     "threads", "many", "zleader", "memory", "memory-default", "memory-all", "dynamic", "namespaced", "forked",
     "stopped",
@@ -26,15 +28,14 @@ class Variant:
     devices: tuple[str, ...] = VMCOREINFO
     append: str = ""
     formats: tuple[str, ...] = ("elf", "kdump-zlib")
+    kernels: tuple[str, ...] = tuple(KERNELS)  # those that it is made for
 
 
-VARIANTS = {
-    variant.name: variant
-    for variant in (
-        Variant("max"),
-        Variant("nehalem", cpu="Nehalem", append="vsyscall=xonly"),
-        Variant("plain", devices=()),
-        Variant("kdump", roles=(*EVERYBODY, "panic"), ending="panic", memory=640, append="crashkernel=256M"),
-        Variant("bench", roles=("bench",), ending="facts", memory=2560, formats=("elf",)),
-    )
-}
+_ROWS = (
+    Variant("max"),
+    Variant("nehalem", cpu="Nehalem", append="vsyscall=xonly"),
+    Variant("plain", devices=()),
+    Variant("kdump", roles=(*EVERYBODY, "panic"), ending="panic", memory=640, append="crashkernel=256M"),
+    Variant("bench", roles=("bench",), ending="facts", memory=2560, formats=("elf",), kernels=("6.1",)),
+)
+VARIANTS = {variant.name: variant for variant in _ROWS}

@@ -1,0 +1,3 @@
+"""What every test can take."""
+
+pytest_plugins = ["tests.lab.plugin"]
