@@ -31,3 +31,7 @@ class StreamError(GcoreError):
 
 class OutputError(GcoreError):
     """What we had to write could not be written."""
+
+
+class UsageError(GcoreError):
+    """The command line asks for what cannot be: exit 2."""

@@ -20,6 +20,9 @@ Words = NDArray[np.uint64]
 # Last-level tables that are read and handed on together: 64 tables are 128 MiB of 4 KiB pages.
 TABLES_AT_ONCE = 64
 
+# Tables above the last level that are kept between walks.
+UPPER_TABLES_KEPT = 64
+
 
 @dataclass(frozen=True, slots=True)
 class Level:
@@ -42,6 +45,7 @@ class Paging:
         frame_mask: bits of an entry that hold the physical address.
         present: set when the CPU may use the entry.
         large: set in an entry above the last level that maps memory itself.
+        special: set in a last-level entry of a page that has no owner, such as the zero page.
         protnone: set, with `present` clear, in an entry the kernel made inaccessible (PROT_NONE, NUMA hinting).
         inverted: the kernel inverts the frame bits of entries that are not present (6b28baca9b1f, 4.19).
     """
@@ -52,6 +56,7 @@ class Paging:
     frame_mask: int
     present: int
     large: int
+    special: int
     protnone: int
     inverted: bool
 
@@ -71,6 +76,11 @@ class Paging:
         large = self.large if page_size > PAGE_SIZE else 0
         named: NDArray[np.bool_] = (raw & np.uint64(self.present | self.protnone | large)) != 0
         return named
+
+    def is_special(self, raw: Words, page_size: int) -> NDArray[np.bool_]:
+        """Which entries map a page without an owner (pte_special): a core has zeros there."""
+        special: NDArray[np.bool_] = (raw & np.uint64(self.special if page_size == PAGE_SIZE else 0)) != 0
+        return special
 
     def physical(self, raw: Words, page_size: int) -> Words:
         """Physical address, in bytes, of the pages that these entries name."""
@@ -111,7 +121,9 @@ class PageTable:
         self.paging = paging
         self.root = root
         self._dump = dump
-        self._budget = 2 + sum(size for _, size in dump.ranges()) >> PAGE_SHIFT
+        self._limit = 2 + (sum(size for _, size in dump.ranges()) >> PAGE_SHIFT)
+        self._budget = self._limit
+        self._upper: dict[int, Words | None] = {}
 
     def walk(self, start: int, size: int) -> Iterator[Entries | MissingTable]:
         """Every non-empty entry that covers a part of [start, start + size), in ascending order.
@@ -121,11 +133,12 @@ class PageTable:
         """
         if size <= 0:
             return
+        self._budget = self._limit
         span = 1 << self.paging.va_bits
         base = start & ~(span - 1)
         if start + size > base + span:
             raise KernelDataError(f"the range {start:#x}+{size:#x} leaves the address space")
-        table = self._tables(np.array([self.root], np.uint64))
+        table = self._upper_table(self.root)
         if table is None:
             yield MissingTable(start, size)
             return
@@ -159,7 +172,7 @@ class PageTable:
     ) -> Iterator[Entries | MissingTable]:
         span = 1 << self.paging.levels[depth - 1].shift
         for i in range(len(va)):
-            table = self._tables(raw[i : i + 1])
+            table = self._upper_table(int(raw[i]))
             base = int(va[i])
             if table is None:
                 yield _clipped(base, span, start, end)
@@ -186,6 +199,14 @@ class PageTable:
                 used = np.flatnonzero(tables[low:high]) + low
                 if len(used):
                     yield Entries(where[used], tables[used], 1 << level.shift)
+
+    def _upper_table(self, link: int) -> Words | None:
+        """A table above the last level; the ones on the way to the last mapping are kept for the next."""
+        if link not in self._upper:
+            if len(self._upper) >= UPPER_TABLES_KEPT:
+                self._upper.clear()
+            self._upper[link] = self._tables(np.array([link], np.uint64))
+        return self._upper[link]
 
     def _is_table(self, level: Level, raw: Words) -> NDArray[np.bool_]:
         linked: NDArray[np.bool_] = (raw & np.uint64(self.paging.present)) != 0

@@ -30,6 +30,49 @@ def paging(levels: int, inverted: bool) -> Paging:
         frame_mask=0x000F_FFFF_FFFF_F000,
         present=1 << 0,
         large=1 << 7,
+        special=1 << 9,
         protnone=1 << 8,
         inverted=inverted,
     )
+
+
+# struct pt_regs of arch/x86/include/asm/ptrace.h: what an entry into the kernel saves, 8 bytes each.
+PT_REGS = (
+    "r15", "r14", "r13", "r12", "rbp", "rbx", "r11", "r10", "r9", "r8", "rax", "rcx", "rdx", "rsi", "rdi",
+    "orig_rax", "rip", "cs", "eflags", "rsp", "ss",
+)  # fmt: skip
+
+# struct user_regs_struct of arch/x86/include/asm/user_64.h: what a core's NT_PRSTATUS shows.
+USER_REGS = (*PT_REGS, "fs_base", "gs_base", "ds", "es", "fs", "gs")
+
+# Where the kernel saves what is not in pt_regs, for a thread that is not running.
+SAVED_SEGMENTS = {
+    "fs_base": "thread.fsbase",
+    "gs_base": "thread.gsbase",
+    "ds": "thread.ds",
+    "es": "thread.es",
+    "fs": "thread.fsindex",
+    "gs": "thread.gsindex",
+}
+
+# QEMU's note of a CPU (target/i386/arch_dump.c, QEMUCPUState): 18 registers of 8 bytes behind version and
+# size, then segments of 24 bytes (selector u32, limit u32, flags u32, padding, base u64), 5 control registers
+# and the base that SWAPGS would bring.
+QEMU_SEGMENTS = {"cs": 152, "ds": 176, "es": 200, "fs": 224, "gs": 248}
+QEMU_SEGMENT_BASE = 16
+QEMU_KERNEL_GS_BASE = 432
+
+# arch/x86/include/asm/segment.h: code segments of user mode, 64-bit and 32-bit.
+USER_CODE_SEGMENTS = (0x33, 0x23)
+
+# No system call: what orig_rax holds in a thread that was interrupted.
+NO_SYSTEM_CALL = (1 << 64) - 1
+
+# arch/x86/include/asm/page_64_types.h, where the kernel's own symbols and types do not tell.
+STACK_SIZE = 16384
+
+# arch/x86/include/asm/thread_info.h: kernels built with FRED leave two words free at the stack top.
+FRED_PADDING = 16
+
+# ELF machine and class of the cores.
+MACHINE = 62

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from gcoretools.errors import LayoutError
+
+# No struct of any kernel is nearly this large, in bytes.
+OFFSET_LIMIT = 1 << 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,3 +63,61 @@ class Kernel:
     types_from: str
     symbols_from: str
     layout: Layout
+
+
+def layout_to_plain(layout: Layout) -> dict[str, object]:
+    """A layout as maps, lists, strings and integers, for the stream's header and the cache."""
+    return {
+        "members": {name: [m.offset, m.size, m.signed] for name, m in layout.members.items()},
+        "sizes": layout.sizes,
+        "constants": layout.constants,
+        "symbols": layout.symbols,
+    }
+
+
+def layout_from_plain(plain: object) -> Layout:
+    """The layout again. Raises LayoutError when `plain`, which is untrusted, is not one."""
+    tables = _map(plain)
+    members = {}
+    for name, row in _map(tables.get("members")).items():
+        if not (isinstance(row, list) and len(row) == 3):
+            raise LayoutError(f"layout: member {name!r} is not [offset, size, signed]")
+        members[name] = Member(_integer(row[0]), _integer(row[1]), bool(row[2]))
+        if members[name].offset >= OFFSET_LIMIT or members[name].size >= OFFSET_LIMIT:
+            raise LayoutError(f"layout: member {name!r} lies beyond any struct")
+    return Layout(members, *(_integers(tables.get(table)) for table in ("sizes", "constants", "symbols")))
+
+
+def kernel_to_plain(kernel: Kernel) -> dict[str, object]:
+    """A kernel as maps, lists, strings and integers."""
+    plain: dict[str, object] = {f.name: getattr(kernel, f.name) for f in fields(kernel)}
+    return plain | {"layout": layout_to_plain(kernel.layout)}
+
+
+def kernel_from_plain(plain: object) -> Kernel:
+    """The kernel again. Raises LayoutError when `plain`, which is untrusted, is not one."""
+    given = _map(plain)
+    values: dict[str, Any] = {"layout": layout_from_plain(given.get("layout"))}
+    for field_ in fields(Kernel):
+        if field_.name != "layout":
+            value = given.get(field_.name)
+            if type(value).__name__ != field_.type:
+                raise LayoutError(f"layout: the kernel's {field_.name} is {value!r}, not {field_.type}")
+            values[field_.name] = value
+    return Kernel(**values)
+
+
+def _map(value: object) -> dict[str, object]:
+    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+        raise LayoutError("layout: a table is not a map from names")
+    return value
+
+
+def _integer(value: object) -> int:
+    if not isinstance(value, int):
+        raise LayoutError(f"layout: {value!r} is not an integer")
+    return value
+
+
+def _integers(value: object) -> dict[str, int]:
+    return {name: _integer(number) for name, number in _map(value).items()}

@@ -58,13 +58,22 @@ MEMBERS = (
     _maybe("task_struct.real_cred"),  # 3b11a1decef0 (2.6.29); the ids were in the task before
     _maybe("task_struct.uid"),
     _maybe("task_struct.gid"),
-    _maybe("task_struct.thread_pid", "task_struct.pids"),  # 2c4704756cab (4.19): pids[PIDTYPE_PID].pid before
+    _maybe("task_struct.thread_pid"),  # 2c4704756cab (4.19): pids[PIDTYPE_PID].pid before
+    _maybe("task_struct.pids"),
+    _maybe("pid_link.pid"),
     _maybe("task_struct.cpu", "task_struct.thread_info.cpu"),  # bcf9033e5449 (5.16) moved it back
-    _need("task_struct.thread"),
+    # ... and what its thread_struct saves (arch/x86/include/asm/processor.h)
+    _maybe("task_struct.thread.fsbase", "task_struct.thread.fs"),  # 296f781a4b77 (4.8)
+    _maybe("task_struct.thread.gsbase", "task_struct.thread.gs"),
+    _maybe("task_struct.thread.fsindex"),
+    _maybe("task_struct.thread.gsindex"),
+    _maybe("task_struct.thread.ds"),
+    _maybe("task_struct.thread.es"),
+    _maybe("task_struct.thread.tls_array"),
     _maybe("signal_struct.thread_head"),
     _need("signal_struct.group_exit_code"),
     _maybe("signal_struct.nr_threads"),
-    _maybe("signal_struct.pids"),  # 2c4704756cab (4.19); task_struct.pids before
+    _maybe("signal_struct.pids"),  # 2c4704756cab (4.19); the leader's task_struct.pids before
     _need("signal_struct.utime"),
     _need("signal_struct.stime"),
     _need("signal_struct.cutime"),
@@ -85,14 +94,6 @@ MEMBERS = (
     _maybe("pid_namespace.level"),
     # Which task runs where (kernel/sched/sched.h)
     _need("rq.curr"),
-    # The saved state of a thread (arch/x86/include/asm/processor.h)
-    _maybe("thread_struct.fsbase", "thread_struct.fs"),  # 296f781a4b77 (4.8)
-    _maybe("thread_struct.gsbase", "thread_struct.gs"),
-    _maybe("thread_struct.fsindex"),
-    _maybe("thread_struct.gsindex"),
-    _maybe("thread_struct.ds"),
-    _maybe("thread_struct.es"),
-    _maybe("thread_struct.tls_array"),
     # The memory of a process (include/linux/mm_types.h)
     _need("mm_struct.pgd"),
     _need("mm_struct.map_count"),
@@ -124,6 +125,8 @@ MEMBERS = (
     _need("vm_area_struct.vm_private_data"),
     _need("vm_area_struct.anon_vma"),
     _maybe("vm_area_struct.vm_next"),
+    _maybe("vm_area_struct.anon_name"),  # 9a10064f5625 (5.17)
+    _maybe("anon_vma_name.name"),
     _maybe("vm_operations_struct.name"),  # 78d683e838a6 (3.16)
     _maybe("vm_operations_struct.fault", "vm_operations_struct.nopage"),  # 54cb8821de07 (2.6.23)
     _maybe("vm_special_mapping.name"),
@@ -146,6 +149,7 @@ MEMBERS = (
     _need("dentry.d_hash.pprev"),
     _maybe("dentry_operations.d_dname"),  # c23fbb6bcb3e (2.6.23)
     _need("inode.i_ino"),
+    _need("inode.i_mode"),
     _need("inode.i_nlink"),
     _need("inode.i_sb"),
     _maybe("inode.i_flags"),
@@ -167,11 +171,12 @@ MEMBERS = (
 SIZES = (
     _need("task_struct"),
     _need("pt_regs"),
-    _need("thread_struct"),
     _maybe("thread_union"),
+    _maybe("pid_link"),
     _maybe("upid"),
     _maybe("uid_gid_extent"),
     _maybe("percpu_counter"),
+    _maybe("x86_xfeat_component"),  # ba386777a30b (6.12): describes the XSAVE area in a core
 )
 
 CONSTANTS = (
@@ -202,13 +207,12 @@ SYMBOLS = (
     # Which rules this kernel has
     _maybe("l1tf_mitigation"),  # inverts frames of entries that are not present: 6b28baca9b1f (4.19)
     _maybe("compat_elf_format"),  # its processes get 32-bit cores
+    _maybe("dump_vma_snapshot"),  # a07279c9a8cd (5.10); its code tells the rule for ELF headers
     _maybe("cmp_vma_size"),  # sorts segments by size: 7d442a33bfe8 (6.12)
     _maybe("core_sort_vma"),  # ... and only when told to: 39ec9eaaa165 (6.14)
     _maybe("vsyscall_mode"),
     _maybe("gate_vma"),
-    _maybe("shmem_vm_ops"),
     # d_path of names that are not in a directory tree
     _maybe("simple_dname"),
     _maybe("anon_inodefs_dname"),
-    _maybe("special_mapping_vmops"),
 )

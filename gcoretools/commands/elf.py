@@ -1,0 +1,117 @@
+"""gc-elf: core files out of a stream."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from functools import cache
+from pathlib import Path
+
+from gcoretools.commands import run
+from gcoretools.core.writer import new_file, standard_output
+from gcoretools.errors import StreamError, UsageError
+from gcoretools.kernel.registers import ThreadRegisters
+from gcoretools.records import Header, Process, Record, Regs, Thread
+from gcoretools.stages import source
+from gcoretools.stages.elf import write_cores
+from gcoretools.stages.regs import thread_registers
+
+USAGE = """gc-elf: assemble ELF core files out of a stream, as the kernel would have written them.
+
+Usage:
+  gc-elf [options]
+  gc-elf -h | --help
+  gc-elf --version
+
+Reads a stream from gc-pages on standard input. One process goes to standard output; for several give -o.
+The dump is needed only for threads without a `regs` record.
+
+Memory that is a gap is left out of the file: its segment ends there (p_filesz < p_memsz), and debuggers say
+that they cannot read it.
+
+Options:
+  -o TEMPLATE  write each process to a file of its own, mode 0600, named when it is whole:
+               %p is its PID (thread group), %i the selected thread's, %e its name, %% a percent sign
+  --gaps KIND  what gaps become: absent, or zero (zeros in the file) [default: absent]
+  --dump PATH  the dump, when it is no longer where the stream says
+  -v LEVEL     what to say on standard error: sum of 1 progress, 2 library errors, 4 page faults [default: 4]
+  -h, --help   show this
+  --version    show the version
+
+Examples:
+  gc-maps vmcore 12345 | gc-pages | gc-elf > core.12340
+  gc-tasks vmcore --comm nginx | gc-maps | gc-regs | gc-pages | gc-elf -o core.%p
+"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The entry point."""
+    return run.main(USAGE, _elf, argv)
+
+
+def _elf(arguments: run.Arguments, report: run.Report) -> None:
+    if arguments["--gaps"] not in ("absent", "zero"):
+        raise UsageError(f"--gaps {arguments['--gaps']}: gaps are absent or zero")
+    template = arguments["-o"]
+    if template is None and sys.stdout.isatty():
+        raise UsageError("a core does not go to a terminal: redirect it, or give -o core.%p")
+    records = run.read()
+    header = next(records)
+    assert isinstance(header, Header)
+    output = (lambda process: new_file(_named(template, process))) if template else _single_output()
+    zero = arguments["--gaps"] == "zero"
+    recover = _recovery(header, arguments["--dump"])
+    for process in write_cores(header, _with_process(records), output, recover, zero):
+        report.say(run.PROGRESS, f"pid {process.pid}: {process.comm}: done")
+        if template:
+            print(f"Saved {_named(template, process)}", flush=True)
+
+
+def _named(template: str, process: Process) -> Path:
+    """The name that a template gives to a process's core; slashes in the process's name become '!'."""
+    name = process.comm.replace("/", "!")
+    values = {"p": str(process.tgid), "i": str(process.pid), "e": name, "%": "%"}
+    first, *rest = template.split("%%")
+    parts = []
+    for part in [first, *rest]:
+        for key in "pie":
+            part = part.replace(f"%{key}", values[key])
+        parts.append(part)
+    return Path("%".join(parts))
+
+
+def _single_output() -> Callable[[Process], AbstractContextManager[int]]:
+    taken = []
+
+    def output(process: Process) -> AbstractContextManager[int]:
+        taken.append(process.pid)
+        if len(taken) > 1:
+            raise StreamError("the stream has several processes: give -o core.%p")
+        return standard_output()
+
+    return output
+
+
+def _with_process(records: Iterator[Record]) -> Iterator[Record]:
+    """The records; a stream without any process is an error, not an empty core."""
+    seen = False
+    for record in records:
+        seen = seen or isinstance(record, Process)
+        yield record
+    if not seen:
+        raise StreamError("the stream has no process")
+
+
+def _recovery(header: Header, dump: str | None) -> Callable[[Thread], Regs]:
+    """How to get the registers of a thread that came without: the dump is opened when the first one does."""
+
+    @cache
+    def registers() -> ThreadRegisters:
+        return ThreadRegisters(source.from_header(header, dump))
+
+    return lambda thread: thread_registers(thread, registers())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,52 @@
+"""gc-maps: the mappings of processes in a dump."""
+
+from __future__ import annotations
+
+import sys
+
+from gcoretools.commands import run
+from gcoretools.stages.maps import add_mappings
+from gcoretools.stages.tasks import Tasks
+
+USAGE = """gc-maps: list the memory mappings of processes in a kernel crash dump, classified as the core filter does.
+
+Usage:
+  gc-maps [options] [VMCORE [SELECTOR...]]
+  gc-maps -h | --help
+  gc-maps --version
+
+Reads the dump VMCORE, or else a stream from gc-tasks on standard input, and adds a `vma` record for each
+mapping. On a terminal: a table.
+
+SELECTOR is a decimal PID (of any thread) or the hexadecimal address of a task_struct. None: the task that
+panicked, else the one that was running on CPU 0.
+
+Options:
+  -k VMLINUX   take the kernel's types and symbols from this file instead of the dump
+  --no-cache   neither use nor fill the cache of kernel layouts ($XDG_CACHE_HOME/gcoretools)
+  --dump PATH  with a stream: the dump, when it is no longer where the stream says
+  -v LEVEL     what to say on standard error: sum of 1 progress, 2 library errors, 4 page faults [default: 4]
+  -h, --help   show this
+  --version    show the version
+
+Examples:
+  gc-maps vmcore 12345
+  gc-maps vmcore 12345 | gc-pages -f 21 | gc-elf > core.12340
+  gc-tasks vmcore --comm nginx | gc-maps > maps.gc
+"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The entry point."""
+    return run.main(USAGE, _maps, argv)
+
+
+def _maps(arguments: run.Arguments, report: run.Report) -> None:
+    header, image, records = run.opened(arguments)
+    if records is None:
+        records = Tasks(image).selected(arguments["SELECTOR"])
+    run.emit(header, add_mappings(records, image), report)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

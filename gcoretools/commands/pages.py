@@ -1,0 +1,69 @@
+"""gc-pages: the memory of processes in a dump."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+
+from gcoretools.commands import run
+from gcoretools.core.filter import parse_filter
+from gcoretools.records import Done, Process, Record
+from gcoretools.stages.pages import add_pages
+
+USAGE = """gc-pages: extract the memory of processes from a kernel crash dump, as much as the filter selects.
+
+Usage:
+  gc-pages [options]
+  gc-pages -h | --help
+  gc-pages --version
+
+Reads a stream from gc-maps on standard input and the dump that it names. Adds to each `vma` how much of it is
+selected, then one `extent` for each run of memory (data, zero, or a gap with its reason), then the data.
+On a terminal: the extents as a table.
+
+Options:
+  -f FILTER    what to select: the sum of these numbers, or their names with commas
+                   1 AP   anonymous private memory        32 HP   hugetlb private memory
+                   2 AS   anonymous shared memory         64 HS   hugetlb shared memory
+                   4 FP   file-backed private memory     256 DP   DAX private memory
+                   8 FS   file-backed shared memory      512 DS   DAX shared memory
+                  16 ELF  ELF header pages of file-backed private memory
+                 128 DONTDUMP  memory marked MADV_DONTDUMP, when its kind is selected, too
+               not given: the process's own /proc/PID/coredump_filter
+  --dump PATH  the dump, when it is no longer where the stream says
+  -v LEVEL     what to say on standard error: sum of 1 progress, 2 library errors, 4 page faults [default: 4]
+  -h, --help   show this
+  --version    show the version
+
+Examples:
+  gc-maps vmcore 12345 | gc-pages -f 21 | gc-elf > core.12340
+  gc-pages -f AP,AS,ELF < maps.gc > pages.gc
+  gc-pages < maps.gc | gc-cat
+"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The entry point."""
+    return run.main(USAGE, _pages, argv)
+
+
+def _pages(arguments: run.Arguments, report: run.Report) -> None:
+    chosen = None if arguments["-f"] is None else parse_filter(arguments["-f"])
+    header, image, records = run.from_stream(arguments)
+    run.emit(header, _told(add_pages(records, image, header.rules, chosen), report), report)
+
+
+def _told(records: Iterable[Record], report: run.Report) -> Iterator[Record]:
+    """The records, with what could not be found told at the end of each process."""
+    process = None
+    for record in records:
+        if isinstance(record, Process):
+            process = record
+        elif isinstance(record, Done) and process and record.gaps:
+            account = ", ".join(f"{size >> 10} KiB {reason}" for reason, size in sorted(record.gaps.items()))
+            report.say(run.PAGE_FAULTS, f"pid {process.pid}: gaps: {account}")
+        yield record
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,155 @@
+"""What every command shares: its usage text is its parser, and whatever goes wrong is one sentence."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from docopt import DocoptExit, docopt
+
+from gcoretools import __version__
+from gcoretools.commands import show
+from gcoretools.errors import GcoreError, UsageError
+from gcoretools.kernel.image import Image
+from gcoretools.records import VERSION, Done, Header, Process, Record
+from gcoretools.stages import source
+from gcoretools.stream import Writer, read_stream
+
+# What docopt makes of a command line: option or argument to its value.
+Arguments = dict[str, Any]
+
+# The bits of -v.
+PROGRESS, LIBRARY_ERRORS, PAGE_FAULTS = 1, 2, 4
+
+
+class Report:
+    """Words for the user on standard error, behind the command's name, as -v allows.
+
+    Args:
+        name: the command.
+        level: sum of PROGRESS, LIBRARY_ERRORS and PAGE_FAULTS.
+    """
+
+    def __init__(self, name: str, level: int) -> None:
+        self.name = name
+        self._level = level
+
+    def say(self, kind: int, sentence: str) -> None:
+        """A sentence of a kind, when that kind is asked for."""
+        if self._level & kind:
+            print(f"{self.name}: {sentence}", file=sys.stderr)
+
+
+def main(usage: str, body: Callable[[Arguments, Report], None], argv: list[str] | None = None) -> int:
+    """Run a command.
+
+    Args:
+        usage: docopt's usage text; its first word names the command.
+        body: the command itself.
+        argv: the arguments without the command's name; None takes the process's own.
+    Returns: the exit status: 0 done, 1 failed, 2 the command line is wrong.
+    """
+    name = usage.split(maxsplit=1)[0].rstrip(":")
+    try:
+        _check_standard_streams()
+        arguments = docopt(usage, argv, version=f"{name} {__version__}")
+        body(arguments, Report(name, _level(arguments["-v"])))
+        sys.stdout.flush()
+        return 0
+    except DocoptExit as error:
+        print(error, file=sys.stderr)
+        return 2
+    except UsageError as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return 2
+    except GcoreError as error:
+        print(f"{name}: {error}", file=sys.stderr)
+    except BrokenPipeError:
+        _die_of(signal.SIGPIPE)
+    except KeyboardInterrupt:
+        _die_of(signal.SIGINT)
+    except OSError as error:
+        print(f"{name}: {error.filename or 'standard output'}: {error.strerror}", file=sys.stderr)
+    _forget_output()
+    return 1
+
+
+def read(file: str | None = None) -> Iterator[Record]:
+    """The records of a stream, from standard input or a file."""
+    if file:
+        with Path(file).open("rb") as opened:
+            yield from read_stream(opened)
+        return
+    if sys.stdin.isatty():
+        raise UsageError("a stream is expected on standard input (or name a dump; see --help)")
+    yield from read_stream(sys.stdin.buffer)
+
+
+def opened(arguments: Arguments) -> tuple[Header, Image, Iterator[Record] | None]:
+    """The dump that the command line or the stream on standard input names, and the stream's other records."""
+    if arguments["VMCORE"]:
+        if arguments.get("--dump"):
+            raise UsageError("--dump goes with a stream; a dump is named already")
+        return *source.from_dump(arguments["VMCORE"], arguments["-k"], not arguments["--no-cache"]), None
+    if arguments["-k"]:
+        raise UsageError("-k goes with a dump; a stream has its kernel's layout already")
+    return from_stream(arguments)
+
+
+def from_stream(arguments: Arguments) -> tuple[Header, Image, Iterator[Record]]:
+    """The header of the stream on standard input, the dump that it names, and the records behind it."""
+    records = read()
+    header = next(records)
+    assert isinstance(header, Header)
+    return header, source.from_header(header, arguments["--dump"]), records
+
+
+def emit(header: Header, records: Iterable[Record], report: Report) -> None:
+    """Hand records on: as a table to a terminal, as a stream to everything else."""
+    header.history.append({"stage": report.name, "version": VERSION, "arguments": sys.argv[1:]})
+    if sys.stdout.isatty():
+        show.table(_told(records, report))
+        return
+    writer = Writer(1)
+    writer.write(header)
+    for record in _told(records, report):
+        writer.write(record)
+    writer.end()
+
+
+def _told(records: Iterable[Record], report: Report) -> Iterator[Record]:
+    """The records, with progress told at the end of each process."""
+    process = None
+    for record in records:
+        yield record
+        if isinstance(record, Process):
+            process = record
+        elif isinstance(record, Done) and process:
+            report.say(PROGRESS, f"pid {process.pid}: {process.comm}: done")
+
+
+def _level(text: str) -> int:
+    if text not in list("01234567"):
+        raise UsageError(f"-v {text}: the level is a sum of 1, 2 and 4")
+    return int(text)
+
+
+def _check_standard_streams() -> None:
+    """A closed standard stream would be taken by the first file that is opened."""
+    if sys.stdin is None or sys.stdout is None or sys.stderr is None:
+        os._exit(1)
+
+
+def _die_of(number: signal.Signals) -> None:
+    """End as a command that does not handle the signal would."""
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+
+
+def _forget_output() -> None:
+    """Keep the interpreter from trying once more to write what could not be written."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

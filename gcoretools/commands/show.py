@@ -1,0 +1,140 @@
+"""Records as text: tables for people, one JSON object a line for other programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import fields
+
+from gcoretools.records import Done, Extent, Foreign, Header, Pages, Process, Record, Regs, Thread, Vma
+from gcoretools.stream import to_wire
+
+# Task states as crash's ps names them, by ps(1)'s letter.
+STATES = {"R": "RU", "S": "IN", "D": "UN", "T": "ST", "t": "TR", "Z": "ZO", "I": "ID", "P": "PA"}
+
+PERMISSIONS = ((1, "r"), (2, "w"), (4, "x"))
+VM_SHARED = 8
+
+TASKS_HEAD = "     PID    PPID CPU       TASK       ST THR      VSZ      RSS COMM"
+
+
+def table(records: Iterable[Record]) -> None:
+    """Print records as tables: for each kind its line, a heading where the kind changes."""
+    last = ""
+    for record in records:
+        head, line = _LINES.get(record.kind, ("", _foreign))
+        if head and record.kind != last:
+            print(head)
+        text = line(record)
+        if text:
+            print(_printable(text))
+        last = record.kind
+
+
+def json_lines(records: Iterable[Record]) -> None:
+    """Print each record as a JSON object; bytes as hexadecimal, the bytes of pages by their number only."""
+    for record in records:
+        wire = to_wire(record)
+        if isinstance(record, Pages):
+            wire["data"] = f"{len(record.data)} bytes"
+        print(json.dumps(wire, default=lambda value: bytes(value).hex()))
+
+
+def tasks(records: Iterable[Record]) -> None:
+    """Print thread groups as crash's ps does: a line each, `>` before one that was running."""
+    print(TASKS_HEAD)
+    process: Process | None = None
+    cpu = 0
+    for record in records:
+        if isinstance(record, Process):
+            process, cpu = record, -1
+        elif isinstance(record, Thread) and (cpu < 0 or record.active):
+            cpu = record.cpu
+        elif isinstance(record, Done) and process:
+            print(_printable(_task(process, max(cpu, 0))))
+
+
+def _task(process: Process, cpu: int) -> str:
+    mark = ">" if process.active else " "
+    state = STATES.get(process.state, process.state)
+    return (
+        f"{mark}{process.tgid:7} {process.ppid:7} {cpu:3} {process.task:16x}  {state} {process.threads:3}"
+        f" {process.vsz >> 10:8} {process.rss >> 10:8} {process.comm}"
+    )
+
+
+def _process(process: Process) -> str:
+    return f"process {process.tgid} {process.comm!r}: {process.threads} threads, {process.bits} bits, pid {process.pid}"
+
+
+def _thread(thread: Thread) -> str:
+    running = f"running on CPU {thread.cpu}" if thread.active else f"last on CPU {thread.cpu}"
+    return f"  thread {thread.pid} {thread.comm!r} {STATES.get(thread.state, thread.state)}, {running}"
+
+
+def _regs(regs: Regs) -> str:
+    rows = [f"    registers from {regs.origin}"]
+    names = list(regs.registers)
+    for at in range(0, len(names), 4):
+        rows.append("   " + "".join(f" {n:>8} {regs.registers[n]:016x}" for n in names[at : at + 4]))
+    return "\n".join(rows)
+
+
+def _vma(vma: Vma) -> str:
+    allowed = "".join(letter if vma.flags & bit else "-" for bit, letter in PERMISSIONS)
+    allowed += "s" if vma.flags & VM_SHARED else "p"
+    size = "-" if vma.dump_size < 0 else vma.dump_size >> 10
+    return f"  {vma.start:16x} {vma.size >> 10:10} {size:>10} {allowed} {vma.category:7} {vma.offset:8x} {vma.name}"
+
+
+def _extent(extent: Extent) -> str:
+    return f"  {extent.start:16x} {extent.size >> 10:10} {extent.what:4} {extent.reason}".rstrip()
+
+
+def _pages(pages: Pages) -> str:
+    return f"  {pages.start:16x} {len(pages.data) >> 10:10} KiB"
+
+
+def _done(done: Done) -> str:
+    gaps = "".join(f", {size >> 10} KiB {reason}" for reason, size in done.gaps.items())
+    return f"  done {done.tgid}: {done.data >> 10} KiB data, {done.zero >> 10} KiB zero{gaps}"
+
+
+def _header(header: Header) -> str:
+    kernel = header.kernel
+    stages = " | ".join(str(stage.get("stage")) for stage in header.history)
+    return (
+        f"stream of {stages}\n"
+        f"dump {header.dump.get('path')} ({header.dump.get('format')})\n"
+        f"kernel {kernel.get('release')} {kernel.get('arch')}, types from {kernel.get('types_from')},"
+        f" symbols from {kernel.get('symbols_from')}"
+    )
+
+
+def _foreign(record: Record) -> str:
+    named = record.fields if isinstance(record, Foreign) else {f.name: "" for f in fields(record)}
+    return f"  {named}"
+
+
+def _printable(text: str) -> str:
+    """Text from the dump without what a terminal would obey, and without bytes that are no text."""
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
+
+
+# For each kind of record the heading of its lines, and the function that makes one.
+_LINES: dict[str, tuple[str, Callable[..., str]]] = {
+    "header": ("", _header),
+    "process": ("", _process),
+    "thread": ("", _thread),
+    "regs": ("", _regs),
+    "vma": ("             START        KIB   DUMP KIB PERM KIND      OFFSET NAME", _vma),
+    "extent": ("             START        KIB WHAT", _extent),
+    "pages": ("", _pages),
+    "done": ("", _done),
+}
+
+
+def to_terminal() -> bool:
+    """Whether standard output is one."""
+    return sys.stdout.isatty()

@@ -1,0 +1,58 @@
+"""gc-tasks: lists the thread groups in a dump."""
+
+from __future__ import annotations
+
+import sys
+
+from gcoretools.commands import run, show
+from gcoretools.stages import source
+from gcoretools.stages.tasks import Tasks
+
+USAGE = """gc-tasks: list the thread groups in a kernel crash dump.
+
+Usage:
+  gc-tasks [options] VMCORE [SELECTOR...]
+  gc-tasks -h | --help
+  gc-tasks --version
+
+On a terminal: a table as crash's ps prints it, a line for each thread group, `>` before those that were
+running. Into a pipe or a file: a stream of `process` and `thread` records for gc-maps, gc-regs and gc-cat.
+
+SELECTOR is a decimal PID (of any thread) or the hexadecimal address of a task_struct. None: all processes.
+
+Options:
+  -a           kernel threads, too
+  --comm NAME  only thread groups whose leader has this name
+  -k VMLINUX   take the kernel's types and symbols from this file instead of the dump
+  --no-cache   neither use nor fill the cache of kernel layouts ($XDG_CACHE_HOME/gcoretools)
+  -v LEVEL     what to say on standard error: sum of 1 progress, 2 library errors, 4 page faults [default: 4]
+  -h, --help   show this
+  --version    show the version
+
+Examples:
+  gc-tasks vmcore
+  gc-tasks vmcore 12345 | gc-cat
+  gc-tasks vmcore --comm nginx | gc-maps | gc-pages | gc-elf -o core.%p
+"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The entry point."""
+    return run.main(USAGE, _tasks, argv)
+
+
+def _tasks(arguments: run.Arguments, report: run.Report) -> None:
+    header, image = source.from_dump(arguments["VMCORE"], arguments["-k"], not arguments["--no-cache"])
+    tasks = Tasks(image)
+    if arguments["SELECTOR"]:
+        records = tasks.selected(arguments["SELECTOR"])
+    else:
+        records = tasks.everything(arguments["--comm"], arguments["-a"])
+    if sys.stdout.isatty():
+        show.tasks(records)
+    else:
+        run.emit(header, records, report)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,107 @@
+"""Writing a core: to standard output, or to a file that gets its name only when it is whole."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from gcoretools.errors import OutputError
+from gcoretools.stream import write_all
+
+# How much of a run of zeros is written at a time where the output cannot have holes.
+ZEROS = bytes(1 << 16)
+
+
+class CoreFile:
+    """An output that data and runs of zeros are appended to; runs become holes where it can have them."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._hole = 0
+        self._sparse = _can_have_holes(fd)
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Append bytes. Raises OutputError when they cannot be written."""
+        self._close_hole()
+        with _output_errors():
+            write_all(self._fd, [data])
+
+    def zeros(self, size: int) -> None:
+        """Append `size` zero bytes."""
+        self._hole += size
+
+    def finish(self) -> None:
+        """Write what is still pending, and learn of errors that the system has put off."""
+        with _output_errors():
+            if self._hole and self._sparse:
+                end = os.lseek(self._fd, self._hole, os.SEEK_CUR)
+                os.ftruncate(self._fd, max(end, os.fstat(self._fd).st_size))
+                self._hole = 0
+        self._close_hole()
+
+    def _close_hole(self) -> None:
+        size, self._hole = self._hole, 0
+        with _output_errors():
+            if self._sparse and size:
+                os.lseek(self._fd, size, os.SEEK_CUR)
+                return
+            while size > 0:
+                step = min(size, len(ZEROS))
+                write_all(self._fd, [ZEROS[:step]])
+                size -= step
+
+
+@contextmanager
+def new_file(path: Path) -> Iterator[int]:
+    """A descriptor of a new file, mode 0600, that is renamed to `path` when the block ends well.
+
+    When it does not, nothing is left behind, and a file that had the name is as it was.
+    Raises OutputError when the file cannot be made.
+    """
+    with _output_errors(path):
+        fd, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        yield fd
+        with _output_errors(path):
+            os.close(fd)
+            fd = -1
+            os.rename(temporary, path)
+    except BaseException:
+        if fd >= 0:
+            os.close(fd)
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def standard_output() -> Iterator[int]:
+    """The descriptor of standard output; a regular file there is emptied again when the block fails."""
+    try:
+        yield 1
+    except BaseException:
+        if _can_have_holes(1):
+            os.ftruncate(1, 0)
+        raise
+
+
+@contextmanager
+def _output_errors(path: Path | None = None) -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        name = path or "standard output"
+        raise OutputError(f"cannot write {name}: {error.strerror}") from error
+
+
+def _can_have_holes(fd: int) -> bool:
+    """A regular file from its beginning on, and not one opened for appending, where seeking has no effect."""
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        return False
+    return os.lseek(fd, 0, os.SEEK_CUR) == 0 and not fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_APPEND

@@ -1,0 +1,48 @@
+"""The rules of this kernel's own core dumper that differ between kernels (fs/coredump.c, fs/binfmt_elf.c)."""
+
+from __future__ import annotations
+
+from gcoretools.errors import GcoreError
+from gcoretools.kernel.image import Image
+
+# ELFMAG as the compiler writes it into a comparison, and how much of the function's code is looked at.
+ELF_MAGIC = b"\x7fELF"
+CODE_SIZE = 2048
+
+
+def core_rules(image: Image) -> dict[str, object]:
+    """The rules as the header carries them.
+
+    Returns:
+        sorted: segments are written in the order of their size (7d442a33bfe8, 6.12), unless a sysctl that came
+            later says otherwise (39ec9eaaa165, 6.14).
+        elf_header_by_mode: the first page of a private file mapping is an ELF header when the file is
+            executable (429a22e776a2, 5.10).
+        elf_header_by_magic: ... when it begins with the ELF magic (before 5.10, and again since
+            84158b7f6a06, 5.18).
+        note_align: p_align of PT_NOTE (60592fb6b67c, 6.12).
+    """
+    snapshot = image.has("dump_vma_snapshot")
+    return {
+        "sorted": _sorts(image),
+        "elf_header_by_mode": snapshot,
+        "elf_header_by_magic": not snapshot or _compares_magic(image),
+        # Nothing in types or symbols names that change; this struct came in the same release.
+        "note_align": 4 if image.has("x86_xfeat_component") else 0,
+    }
+
+
+def _sorts(image: Image) -> bool:
+    if not image.has("cmp_vma_size"):
+        return False
+    if not image.has("core_sort_vma"):
+        return True
+    return image.memory.integer(image.symbol("core_sort_vma"), 4) != 0
+
+
+def _compares_magic(image: Image) -> bool:
+    """Whether dump_vma_snapshot compares with the ELF magic: only its code can tell."""
+    try:
+        return ELF_MAGIC in image.memory.read(image.symbol("dump_vma_snapshot"), CODE_SIZE)
+    except GcoreError:
+        return True  # the code is not in the dump: take today's rule

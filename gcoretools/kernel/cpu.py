@@ -1,0 +1,66 @@
+"""CPUs: per-CPU variables, and which task was current on each CPU (kernel/sched/sched.h, struct rq)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from gcoretools.errors import KernelDataError, PageAbsent
+from gcoretools.kernel.image import Image
+from gcoretools.memory import NotMapped
+
+# NR_CPUS of the largest configuration.
+CPU_LIMIT = 8192
+
+
+def cpu_count(image: Image) -> int:
+    """How many CPU numbers are possible."""
+    if not image.has("nr_cpu_ids"):
+        return 1
+    count = image.memory.integer(image.symbol("nr_cpu_ids"), 4)
+    if not 0 < count <= CPU_LIMIT:
+        raise KernelDataError(f"nr_cpu_ids is {count}: the dump or the layout is damaged")
+    return count
+
+
+def per_cpu_offset(image: Image, cpu: int) -> int:
+    """What to add to the address of a per-CPU variable, in bytes (modulo 2**64)."""
+    if not image.has("__per_cpu_offset"):
+        return 0
+    return image.pointer(image.symbol("__per_cpu_offset") + cpu * image.paging.entry_size)
+
+
+def per_cpu(image: Image, address: int, cpu: int) -> int:
+    """Virtual address of a CPU's copy of the per-CPU variable at `address`."""
+    return (address + per_cpu_offset(image, cpu)) & ((1 << 64) - 1)
+
+
+def current_tasks(image: Image) -> dict[int, int]:
+    """The task_struct that was current on each CPU: {CPU: virtual address}."""
+    return dict(_current_tasks(image))
+
+
+def _current_tasks(image: Image) -> Iterator[tuple[int, int]]:
+    for cpu in range(cpu_count(image)):
+        try:
+            yield cpu, image.struct("rq", per_cpu(image, image.symbol("runqueues"), cpu))["curr"]
+        except (NotMapped, PageAbsent):
+            continue  # a number without a CPU behind it has no runqueue
+
+
+def panicked_cpu(image: Image) -> int | None:
+    """The CPU that panicked, None when none did (kernel/panic.c, arch/x86/kernel/reboot.c)."""
+    for symbol in ("crashing_cpu", "panic_cpu"):
+        if image.has(symbol):
+            cpu = int.from_bytes(image.memory.read(image.symbol(symbol), 4), "little", signed=True)
+            if 0 <= cpu < cpu_count(image):
+                return cpu
+    return None
+
+
+def current_task(image: Image) -> int:
+    """The task_struct of the current context: of the CPU that panicked, else of CPU 0 (virtual address)."""
+    tasks = current_tasks(image)
+    cpu = panicked_cpu(image) or 0
+    if cpu not in tasks:
+        raise KernelDataError(f"the dump does not hold the runqueue of CPU {cpu}: name a PID")
+    return tasks[cpu]

@@ -1,0 +1,75 @@
+"""What the dump's own notes say of each CPU's registers when it was taken.
+
+QEMU writes one NT_PRSTATUS and one note of its own for each CPU, in their order; a crashing kernel writes one
+NT_PRSTATUS for each CPU that answered, with the PID of its current task (kernel/crash_core.c: crash_save_cpu).
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+from gcoretools.kernel.image import Image
+
+NT_PRSTATUS = 1
+
+# struct elf_prstatus of a 64-bit kernel: pr_pid and pr_reg, in bytes.
+PRSTATUS_PID = 32
+PRSTATUS_REGS = 112
+
+
+@dataclass(frozen=True, slots=True)
+class CpuNote:
+    """A CPU's registers by name.
+
+    Attributes:
+        user_mode: the CPU ran the task's own code.
+        from_qemu: QEMU wrote the note; else the crashing kernel did.
+    """
+
+    registers: dict[str, int]
+    user_mode: bool
+    from_qemu: bool
+
+
+class CpuNotes:
+    """The notes of a dump, found by CPU (QEMU) or by the thread that was running (a crashing kernel)."""
+
+    def __init__(self, image: Image) -> None:
+        notes = image.dump.notes
+        self._arch = image.arch
+        size = PRSTATUS_REGS + 8 * len(self._arch.USER_REGS)
+        self._status = [
+            n.desc for n in notes if n.type == NT_PRSTATUS and len(n.desc) >= size and n.owner == "CORE"
+        ]
+        self._qemu = [n.desc for n in notes if n.owner == "QEMU"]
+
+    def of(self, cpu: int, pid: int) -> CpuNote | None:
+        """The registers of a CPU whose current task has that PID; None when the dump has no note of it."""
+        if self._qemu:
+            known = cpu < min(len(self._qemu), len(self._status))
+            return self._from_qemu(cpu) if known else None
+        for desc in self._status:
+            if struct.unpack_from("<i", desc, PRSTATUS_PID)[0] == pid:
+                return self._note(self._registers(desc), from_qemu=False)
+        return None
+
+    def _registers(self, desc: bytes) -> dict[str, int]:
+        names = self._arch.USER_REGS
+        return dict(zip(names, struct.unpack_from(f"<{len(names)}Q", desc, PRSTATUS_REGS), strict=True))
+
+    def _from_qemu(self, cpu: int) -> CpuNote:
+        """The segment bases out of QEMU's own note: in the kernel, SWAPGS has put the user's aside."""
+        registers, desc = self._registers(self._status[cpu]), self._qemu[cpu]
+        user_mode = registers["cs"] & 3 == 3
+        if len(desc) >= self._arch.QEMU_KERNEL_GS_BASE + 8:
+            for name, at in self._arch.QEMU_SEGMENTS.items():
+                registers[name] = struct.unpack_from("<I", desc, at)[0]
+            base = {n: at + self._arch.QEMU_SEGMENT_BASE for n, at in self._arch.QEMU_SEGMENTS.items()}
+            gs_base = base["gs"] if user_mode else self._arch.QEMU_KERNEL_GS_BASE
+            registers["fs_base"] = struct.unpack_from("<Q", desc, base["fs"])[0]
+            registers["gs_base"] = struct.unpack_from("<Q", desc, gs_base)[0]
+        return self._note(registers, from_qemu=True)
+
+    def _note(self, registers: dict[str, int], from_qemu: bool) -> CpuNote:
+        return CpuNote(registers, registers["cs"] & 3 == 3, from_qemu)

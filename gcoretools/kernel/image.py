@@ -1,0 +1,160 @@
+"""The dumped kernel: its memory seen through its layout. Every module of this folder reads through an Image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib import import_module
+from types import ModuleType
+from typing import TypeVar
+
+from gcoretools.dumps.dump import Dump
+from gcoretools.errors import KernelDataError, LayoutError, PageAbsent
+from gcoretools.layout.layout import Kernel, Member
+from gcoretools.memory import AddressSpace
+from gcoretools.paging import Paging
+
+T = TypeVar("T")
+
+# More elements than any list of the kernel that we follow can have (PID_MAX_LIMIT).
+LIST_LIMIT = 1 << 22
+
+# A struct is read once, from the first member of the layout to the last; longer members only by address.
+MEMBER_SPAN = 1 << 9
+
+
+class Image:
+    """A kernel in a dump.
+
+    Args:
+        dump: its physical memory.
+        kernel: where it keeps things.
+
+    Attributes:
+        memory: the kernel's own address space.
+        paging: geometry of the kernel's and of every process's page table.
+    """
+
+    def __init__(self, dump: Dump, kernel: Kernel) -> None:
+        self.dump = dump
+        self.kernel = kernel
+        self.paging: Paging = self.arch.paging(kernel.page_levels, "l1tf_mitigation" in kernel.layout.symbols)
+        self.memory = AddressSpace(dump, self.paging, kernel.page_root)
+        self._spans: dict[str, tuple[int, int]] = {}
+
+    @property
+    def arch(self) -> ModuleType:
+        """The module of gcoretools.arch for this kernel."""
+        return import_module(f"gcoretools.arch.{self.kernel.arch}")
+
+    def has(self, *names: str) -> bool:
+        """Whether the kernel has all these members, sizes, constants or symbols."""
+        layout = self.kernel.layout
+        tables = (layout.members, layout.sizes, layout.constants, layout.symbols)
+        return all(any(name in table for table in tables) for name in names)
+
+    def member(self, name: str) -> Member:
+        """A member of the layout. Raises LayoutError when this kernel does not have it."""
+        return _found(self.kernel.layout.members, name, "member")
+
+    def size(self, name: str) -> int:
+        """Size of a struct in bytes. Raises LayoutError."""
+        return _found(self.kernel.layout.sizes, name, "struct")
+
+    def constant(self, name: str) -> int:
+        """Value of an enumerator. Raises LayoutError."""
+        return _found(self.kernel.layout.constants, name, "constant")
+
+    def symbol(self, name: str) -> int:
+        """Virtual address of a symbol. Raises LayoutError."""
+        return _found(self.kernel.layout.symbols, name, "symbol")
+
+    def struct(self, name: str, address: int) -> Struct:
+        """A view of the struct `name` at virtual address `address`."""
+        return Struct(self, name, address)
+
+    def pointer(self, address: int) -> int:
+        """The pointer that stands at a virtual address."""
+        return self.memory.integer(address, self.paging.entry_size)
+
+    def list(self, head: int, member: str) -> Iterator[Struct]:
+        """The structs on a struct list_head.
+
+        Args:
+            head: virtual address of the list_head that is not inside an element.
+            member: the list_head inside each element, "task_struct.tasks".
+        Raises KernelDataError on a cycle that does not pass the head.
+        """
+        name = member.partition(".")[0]
+        offset = self.member(member).offset
+        node, seen = self.pointer(head), set[int]()
+        while node != head:
+            if node in seen or len(seen) >= LIST_LIMIT:
+                raise KernelDataError(f"the list of {member} at {head:#x} does not end: it is damaged")
+            seen.add(node)
+            element = self.struct(name, node - offset)
+            yield element
+            node = element[member.partition(".")[2]]
+
+    def span(self, name: str) -> tuple[int, int]:
+        """Offsets between which all members that we need of a struct lie, in bytes."""
+        if name not in self._spans:
+            prefix = name + "."
+            members = [m for key, m in self.kernel.layout.members.items() if key.startswith(prefix)]
+            if not members:
+                raise LayoutError(f"the kernel's types do not describe struct {name}")
+            low = min(m.offset for m in members)
+            self._spans[name] = low, max(m.offset + min(m.size, MEMBER_SPAN) for m in members)
+        return self._spans[name]
+
+
+class Struct:
+    """A struct in the dump: members by name, as unsigned or signed integers; read once, on first use."""
+
+    __slots__ = ("_data", "_image", "_low", "address", "name")
+
+    def __init__(self, image: Image, name: str, address: int) -> None:
+        self._image = image
+        self._data = b""
+        self._low = 0
+        self.name = name
+        self.address = address
+
+    def __getitem__(self, member: str) -> int:
+        """The integer or pointer in a member (the first word of a longer one)."""
+        where = self._image.member(f"{self.name}.{member}")
+        return int.from_bytes(self._slice(where.offset, min(where.size, 8)), "little", signed=where.signed)
+
+    def raw(self, member: str) -> bytes:
+        """The bytes of a member, at most MEMBER_SPAN of them."""
+        where = self._image.member(f"{self.name}.{member}")
+        return self._slice(where.offset, min(where.size, MEMBER_SPAN))
+
+    def string(self, member: str) -> str:
+        """The text in a char array."""
+        return self.raw(member).partition(b"\0")[0].decode("utf-8", "surrogateescape")
+
+    def at(self, member: str) -> int:
+        """Virtual address of a member."""
+        return self.address + self._image.member(f"{self.name}.{member}").offset
+
+    def has(self, member: str) -> bool:
+        """Whether this kernel's struct has the member."""
+        return f"{self.name}.{member}" in self._image.kernel.layout.members
+
+    def _slice(self, offset: int, size: int) -> bytes:
+        if not self._data:
+            self._low, high = self._image.span(self.name)
+            try:
+                self._data = self._image.memory.read(self.address + self._low, high - self._low)
+            except (KernelDataError, PageAbsent) as error:
+                raise type(error)(f"{self.name} at {self.address:#x}: {error}") from error
+        return self._data[offset - self._low : offset - self._low + size]
+
+
+def _found(table: dict[str, T], name: str, what: str) -> T:
+    try:
+        return table[name]
+    except KeyError:
+        raise LayoutError(
+            f"this kernel's {what} {name} is not known: the dump's own types or the vmlinux lack it"
+        ) from None

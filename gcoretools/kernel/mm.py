@@ -1,0 +1,98 @@
+"""What a process's mm_struct says of it as a whole (include/linux/mm_types.h, fs/binfmt_elf.c)."""
+
+from __future__ import annotations
+
+from gcoretools.dumps.dump import PAGE_SIZE
+from gcoretools.errors import KernelDataError, PageAbsent
+from gcoretools.kernel.cpu import cpu_count, per_cpu
+from gcoretools.kernel.image import Image, Struct
+from gcoretools.memory import AddressSpace
+
+# ELF_PRARGSZ of include/uapi/linux/elfcore.h, less the closing NUL.
+ARGUMENTS_LIMIT = 79
+
+# include/linux/sched/coredump.h: MMF_DUMPABLE_BITS below, MMF_DUMP_FILTER_BITS wide.
+FILTER_SHIFT, FILTER_MASK = 2, 0x1FF
+
+# Before 2.6.23 (6c5d523826dc) there is no filter: every kind is written.
+NO_FILTER = 0x7F
+
+RSS_COUNTERS = {"MM_FILEPAGES": 0, "MM_ANONPAGES": 1, "MM_SHMEMPAGES": 3}
+
+
+def page_table(image: Image, mm: Struct) -> int:
+    """Physical address of the process's top page table, in bytes."""
+    return image.memory.translate(mm["pgd"])[0]
+
+
+def mapped(mm: Struct) -> int:
+    """The size of all mappings in bytes."""
+    return mm["total_vm"] * PAGE_SIZE
+
+
+def arguments(image: Image, mm: Struct) -> str:
+    """The start of the command line, as much as NT_PRPSINFO takes; "" where its page is not in the dump."""
+    size = min(max(mm["arg_end"] - mm["arg_start"], 0), ARGUMENTS_LIMIT)
+    memory = AddressSpace(image.dump, image.paging, page_table(image, mm))
+    try:
+        return memory.read(mm["arg_start"], size).decode("utf-8", "surrogateescape")
+    except (KernelDataError, PageAbsent):
+        return ""
+
+
+def auxv(mm: Struct, bits: int) -> bytes:
+    """The auxiliary vector up to and with AT_NULL, in the process's own words of 4 or 8 bytes."""
+    whole = mm.raw("saved_auxv")
+    pair = bits // 4
+    for at in range(0, len(whole) - pair + 1, pair):
+        if not int.from_bytes(whole[at : at + pair // 2], "little"):
+            return whole[: at + pair]
+    return whole
+
+
+def bits(image: Image, mm: Struct) -> int:
+    """The class of the process's core: 32 where the compat ELF loader made it, else 64."""
+    if not (mm.has("binfmt") and image.has("compat_elf_format")):
+        return 64
+    return 32 if mm["binfmt"] == image.symbol("compat_elf_format") else 64
+
+
+def coredump_filter(mm: Struct) -> int:
+    """The bits of /proc/PID/coredump_filter."""
+    return mm["flags"] >> FILTER_SHIFT & FILTER_MASK if mm.has("flags") else NO_FILTER
+
+
+def resident(image: Image, mm: Struct) -> int:
+    """Resident memory in bytes, as ps shows it."""
+    counters = {image.constant(n) if image.has(n) else v for n, v in RSS_COUNTERS.items()}
+    if not mm.has("rss_stat"):
+        pages = sum(mm[name] for name in ("_file_rss", "_anon_rss") if mm.has(name))
+    elif image.has("percpu_counter.counters", "percpu_counter") and _is_per_cpu(image):
+        pages = sum(_per_cpu_sums(image, mm, counters))
+    else:
+        words = image.memory.read(mm.at("rss_stat"), 8 * (max(counters) + 1))
+        pages = sum(int.from_bytes(words[8 * i : 8 * i + 8], "little", signed=True) for i in counters)
+    return max(pages, 0) * PAGE_SIZE
+
+
+def _is_per_cpu(image: Image) -> bool:
+    """Whether each counter is a percpu_counter (f1a7941243c1, 6.2): the array of them is larger then."""
+    return image.member("mm_struct.rss_stat").size >= 3 * image.size("percpu_counter")
+
+
+def _per_cpu_sums(image: Image, mm: Struct, counters: set[int]) -> list[int]:
+    size = image.size("percpu_counter")
+    views = [image.struct("percpu_counter", mm.at("rss_stat") + i * size) for i in counters]
+    return [
+        view["count"] + sum(_share(image, view["counters"], cpu) for cpu in range(cpu_count(image)))
+        for view in views
+    ]
+
+
+def _share(image: Image, address: int, cpu: int) -> int:
+    """What one CPU has not yet added to the common count (s32)."""
+    try:
+        data = image.memory.read(per_cpu(image, address, cpu), 4)
+    except (KernelDataError, PageAbsent):
+        return 0
+    return int.from_bytes(data, "little", signed=True)

@@ -1,0 +1,150 @@
+"""Where each page of a mapping is: in the dump, never touched, or missing and why (mm/gup.c: get_dump_page)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gcoretools.dumps.dump import PAGE_SHIFT, PAGE_SIZE
+from gcoretools.errors import KernelDataError, PageAbsent
+from gcoretools.kernel.image import Image
+from gcoretools.kernel.vma import VM_IO, VM_MAYREAD, VM_PFNMAP
+from gcoretools.paging import Entries, MissingTable, PageTable
+from gcoretools.records import Process, Vma
+
+# Pages that one Piece speaks of at most: 256 MiB.
+PAGES_AT_ONCE = 1 << 16
+
+# What a page can be. DATA and ZERO go into the core; all others are gaps.
+DATA, ZERO, EXCLUDED, SWAPPED, NOT_MAPPED, NO_TABLE = range(6)
+
+GAP_REASONS = {
+    SWAPPED: "swapped out or being migrated",
+    NOT_MAPPED: "a page of a file, not in the page table",
+    NO_TABLE: "its page table is not in the dump",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A run of pages of one state.
+
+    Attributes:
+        start: virtual address, in bytes.
+        size: bytes.
+        state: DATA, ZERO, or the kind of gap.
+        frames: for DATA the page frame number of each page; empty otherwise.
+    """
+
+    start: int
+    size: int
+    state: int
+    frames: NDArray[np.uint64]
+
+
+_NO_FRAMES = np.empty(0, np.uint64)
+
+
+class Residence:
+    """Finds the pages of one process.
+
+    Args:
+        image: the kernel.
+        process: whose page table is walked.
+    """
+
+    def __init__(self, image: Image, process: Process) -> None:
+        self._image = image
+        self._process = process
+        self._table = PageTable(image.dump, image.paging, process.page_table)
+        self.reasons = GAP_REASONS | {EXCLUDED: image.dump.absent_reason}
+
+    def pieces(self, vma: Vma, size: int) -> Iterator[Piece]:
+        """The pieces of the first `size` bytes of a mapping, without overlap or hole, ascending."""
+        if vma.flags & (VM_IO | VM_PFNMAP) or not (vma.flags & VM_MAYREAD or vma.category == "special"):
+            yield _plain(vma.start, size, ZERO)  # the kernel's core dumper does not reach such pages either
+            return
+        at, end = vma.start, vma.start + size
+        for piece in self._mapped(vma.start, size):
+            if piece.start > at:
+                yield from self._unmapped(vma, at, piece.start - at)
+            yield piece
+            at = piece.start + piece.size
+        if at < end:
+            yield from self._unmapped(vma, at, end - at)
+
+    def _mapped(self, start: int, size: int) -> Iterator[Piece]:
+        for found in self._table.walk(start, size):
+            if isinstance(found, MissingTable):
+                yield _plain(found.start, found.size, NO_TABLE)
+            else:
+                yield from self._entries(found, start, start + size)
+
+    def _entries(self, entries: Entries, start: int, end: int) -> Iterator[Piece]:
+        """The pieces that a batch of page-table entries maps, cut to [start, end)."""
+        step = max(PAGES_AT_ONCE * PAGE_SIZE // entries.page_size, 1)
+        for at in range(0, len(entries.va), step):
+            batch = slice(at, at + step)
+            va, raw = _pages(entries.va[batch], entries.page_size), entries.raw[batch]
+            state, frames = self._states(raw, entries.page_size)
+            low, high = np.searchsorted(va, np.array([start, end], np.uint64))
+            yield from _runs(va[low:high], state[low:high], frames[low:high])
+
+    def _states(self, raw: NDArray[np.uint64], page_size: int) -> tuple[NDArray[np.uint8], NDArray[np.uint64]]:
+        """State and page frame of each 4 KiB page behind these entries."""
+        paging, dump = self._image.paging, self._image.dump
+        per_entry = page_size // PAGE_SIZE
+        frames = _pages(paging.physical(raw, page_size), page_size) >> np.uint64(PAGE_SHIFT)
+        state = np.where(dump.present(frames), DATA, EXCLUDED).astype(np.uint8)
+        state[np.repeat(paging.is_special(raw, page_size), per_entry)] = ZERO
+        state[np.repeat(~paging.names_frame(raw, page_size), per_entry)] = SWAPPED
+        return state, frames
+
+    def _unmapped(self, vma: Vma, start: int, size: int) -> Iterator[Piece]:
+        """What the kernel would make of addresses without an entry in the page table."""
+        if not vma.faultable:
+            yield _plain(start, size, ZERO)
+        elif vma.name == "[vdso]":
+            yield from self._vdso(vma, start, size)
+        else:
+            yield _plain(start, size, NOT_MAPPED)
+
+    def _vdso(self, vma: Vma, start: int, size: int) -> Iterator[Piece]:
+        """Pages of the vdso that were never touched: the kernel's own image of it has them."""
+        mm = self._image.struct("mm_struct", self._process.mm)
+        for at in range(start, start + size, PAGE_SIZE):
+            try:
+                image = self._image.struct("vdso_image", mm["context.vdso_image"])
+                pa, _ = self._image.memory.translate(image["data"] + at - vma.start)
+                frame = np.array([pa >> PAGE_SHIFT], np.uint64)
+                state = DATA if self._image.dump.present(frame)[0] else EXCLUDED
+                yield Piece(at, PAGE_SIZE, state, frame if state == DATA else _NO_FRAMES)
+            except (KernelDataError, PageAbsent):
+                yield _plain(at, PAGE_SIZE, NOT_MAPPED)
+
+
+def _plain(start: int, size: int, state: int) -> Piece:
+    return Piece(start, size, state, _NO_FRAMES)
+
+
+def _pages(addresses: NDArray[np.uint64], page_size: int) -> NDArray[np.uint64]:
+    """The address of every 4 KiB page of pages of `page_size`."""
+    if page_size == PAGE_SIZE:
+        return addresses
+    inside = np.arange(0, page_size, PAGE_SIZE, dtype=np.uint64)
+    return (addresses[:, None] + inside).ravel()
+
+
+def _runs(va: NDArray[np.uint64], state: NDArray[np.uint8], frames: NDArray[np.uint64]) -> Iterator[Piece]:
+    """Pieces out of pages: cut where the state changes or an address is left out."""
+    if not len(va):
+        return
+    breaks = (state[1:] != state[:-1]) | (np.diff(va) != PAGE_SIZE)
+    bounds = [0, *(np.flatnonzero(breaks) + 1).tolist(), len(va)]
+    for low, high in zip(bounds, bounds[1:], strict=False):
+        kind = int(state[low])
+        piece = frames[low:high] if kind == DATA else _NO_FRAMES
+        yield Piece(int(va[low]), (high - low) * PAGE_SIZE, kind, piece)

@@ -1,0 +1,126 @@
+"""Tasks and thread groups (include/linux/sched.h, kernel/pid.c)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from gcoretools.errors import SelectorError
+from gcoretools.kernel.image import Image, Struct
+
+# include/linux/sched.h
+PF_KTHREAD = 0x00200000
+EXIT_STATES = 0x30
+
+# Bits of task_struct.__state, lowest first, as ps shows them (fs/proc/array.c); exit states come first there.
+STATE_LETTERS = ((0x01, "S"), (0x02, "D"), (0x04, "T"), (0x08, "t"), (0x40, "P"))
+TASK_NOLOAD = 0x400
+
+DEFAULT_PRIORITY = 120
+
+
+def leaders(image: Image) -> Iterator[Struct]:
+    """The leader of every thread group, kernel threads too, in the kernel's order; not the idle tasks."""
+    init = image.struct("task_struct", image.symbol("init_task"))
+    return image.list(init.at("tasks"), "task_struct.tasks")
+
+
+def threads(image: Image, leader: Struct) -> Iterator[Struct]:
+    """Every thread of a group that has not exited, in the kernel's order."""
+    return (task for task in _group(image, leader) if not task["exit_state"])
+
+
+def _group(image: Image, leader: Struct) -> Iterator[Struct]:
+    if image.has("signal_struct.thread_head", "task_struct.thread_node"):
+        head = image.struct("signal_struct", leader["signal"]).at("thread_head")
+        yield from image.list(head, "task_struct.thread_node")
+        return
+    yield leader  # the ring of thread_group passes through the leader itself
+    yield from image.list(leader.at("thread_group"), "task_struct.thread_group")
+
+
+def is_kernel_thread(task: Struct) -> bool:
+    """Whether a task is the kernel's own."""
+    return bool(task["flags"] & PF_KTHREAD)
+
+
+def state_letter(task: Struct) -> str:
+    """The task's state as ps(1) shows it; Z for any that has exited."""
+    if task["exit_state"] & EXIT_STATES:
+        return "Z"
+    state = task["__state"] & 0xFFFFFFFF
+    if state & TASK_NOLOAD and state & 0x02:
+        return "I"
+    return next((letter for bit, letter in STATE_LETTERS if state & bit), "R")
+
+
+def nice(task: Struct) -> int:
+    """The task's nice value, -20 to 19."""
+    return task["static_prio"] - DEFAULT_PRIORITY
+
+
+def times(image: Image, thread: Struct, members: list[Struct]) -> list[int]:
+    """utime, stime, cutime and cstime of NT_PRSTATUS, in the kernel's unit (nanoseconds since 4.11).
+
+    Args:
+        members: the threads whose times count; all of the group's for its leader.
+    """
+    signal = image.struct("signal_struct", thread["signal"])
+    past = (signal["utime"], signal["stime"]) if len(members) > 1 else (0, 0)
+    return [
+        past[0] + sum(member["utime"] for member in members),
+        past[1] + sum(member["stime"] for member in members),
+        signal["cutime"],
+        signal["cstime"],
+    ]
+
+
+def find(image: Image, selectors: list[str]) -> list[tuple[Struct, Struct]]:
+    """The thread and the leader of its group for each selector, in the order given.
+
+    Args:
+        selectors: decimal PIDs (of any thread) or hexadecimal addresses of a task_struct. Digits alone are
+            a PID where there is such a thread.
+    Raises SelectorError for one that names no task.
+    """
+    found = dict[str, tuple[Struct, Struct]]()
+    open_ = set(selectors)
+    for leader in leaders(image):
+        if not open_:
+            break
+        for task in _group(image, leader):
+            for selector in [s for s in open_ if _is_named(task, s)]:
+                found[selector] = task, leader
+                open_.discard(selector)
+    for selector in selectors:
+        if selector not in found:
+            raise SelectorError(_not_found(selector))
+    return [found[selector] for selector in selectors]
+
+
+def find_address(image: Image, address: int) -> tuple[Struct, Struct]:
+    """The task at a virtual address and the leader of its group; the idle tasks are found, too."""
+    task = image.struct("task_struct", address)
+    return task, image.struct("task_struct", task["group_leader"])
+
+
+def _is_named(task: Struct, selector: str) -> bool:
+    if selector.isdecimal():
+        return task["pid"] == int(selector)
+    return task.address == int(selector, 16)
+
+
+def _not_found(selector: str) -> str:
+    if selector.isdecimal():
+        return f"pid {selector}: no thread of that number is in the dump (gc-tasks -a lists all)"
+    return f"task {selector}: there is no task_struct at that address (gc-tasks -a lists all)"
+
+
+def check_selectors(selectors: list[str]) -> None:
+    """Raises SelectorError for a selector that is neither a PID nor an address."""
+    for selector in selectors:
+        try:
+            int(selector, 16)
+        except ValueError:
+            raise SelectorError(f"{selector!r} is neither a PID nor the address of a task_struct") from None
+        if selector.startswith("-"):
+            raise SelectorError(f"{selector!r} is neither a PID nor the address of a task_struct")

@@ -1,0 +1,165 @@
+"""THE schema of the stream: one dataclass a record, units beside each field.
+
+A stream is a header, then for each process its records in the order below, then an end. Text that came from
+the dump (names, paths) need not be UTF-8: other bytes are kept as surrogate escapes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+VERSION = 1
+FORMAT = "gcoretools"
+
+# The most bytes that one `pages` record carries.
+DATA_LIMIT = 1 << 20
+
+
+@dataclass(slots=True)
+class Record:
+    """What all records share. `more` keeps fields that a later stage added or that we do not know."""
+
+    kind: ClassVar[str] = ""
+    more: dict[str, object] | None = field(default=None, kw_only=True)
+
+
+@dataclass(slots=True)
+class Header(Record):
+    """The first record: what the stream speaks of, and where the kernel of the dump keeps things."""
+
+    kind: ClassVar[str] = "header"
+    format: str  # always "gcoretools"
+    version: int  # of this schema
+    history: list[dict[str, object]]  # each stage's {"stage", "version", "arguments"}, oldest first
+    dump: dict[str, object]  # {"path", "format", "fingerprint"}
+    kernel: dict[str, object]  # release, build id, architecture, paging roots, provenance, layout
+    rules: dict[str, object]  # of this kernel's own core dumper: gcoretools.kernel.core_rules
+
+
+@dataclass(slots=True)
+class Process(Record):
+    """A thread group, as its leader and its memory say."""
+
+    kind: ClassVar[str] = "process"
+    tgid: int  # as the initial pid namespace numbers it
+    pid: int  # of the thread that was selected; the leader's otherwise
+    ppid: int  # as the initial pid namespace numbers it
+    task: int  # virtual address of the leader's task_struct
+    comm: str  # the leader's name
+    state: str  # the leader's state, a letter as ps shows it
+    threads: int  # how many follow
+    active: bool  # whether one of them was running when the dump was taken
+    uid: int  # real user id, as its own user namespace numbers it
+    gid: int
+    nice: int
+    flags: int  # PF_ bits of the leader
+    namespace_ids: list[int]  # the leader's pid, ppid, pgrp, sid in its own pid namespace
+    mm: int = 0  # virtual address of its mm_struct; 0: a kernel thread, or it has exited
+    page_table: int = 0  # physical address of its top page table, in bytes
+    bits: int = 64  # 32 or 64: the class of its core
+    rss: int = 0  # resident, in bytes
+    vsz: int = 0  # mapped, in bytes
+    arguments: str = ""  # the start of its command line, NUL behind each argument
+    auxv: bytes = b""  # the auxiliary vector up to and with AT_NULL
+    coredump_filter: int = 0  # the bits of /proc/PID/coredump_filter
+
+
+@dataclass(slots=True)
+class Thread(Record):
+    """A thread of the process before it. The selected thread comes first."""
+
+    kind: ClassVar[str] = "thread"
+    pid: int  # as the initial pid namespace numbers it
+    task: int  # virtual address of its task_struct
+    stack: int  # virtual address of the low end of its kernel stack
+    comm: str
+    state: str
+    cpu: int  # the one that it runs on or ran on last
+    active: bool  # it was that CPU's current task when the dump was taken
+    namespace_ids: list[int]  # pid, ppid, pgrp, sid in its own pid namespace
+    pending: int  # signals pending for the thread, a bit each from signal 1 on
+    blocked: int  # signals that it blocks
+    times: list[int]  # utime, stime, cutime, cstime in nanoseconds
+
+
+@dataclass(slots=True)
+class Regs(Record):
+    """The registers of the thread before it."""
+
+    kind: ClassVar[str] = "regs"
+    pid: int
+    origin: str  # where they came from, in words
+    registers: dict[str, int]  # the general registers by name
+    notes: list[dict[str, object]]  # {"owner", "type", "data"}: the core's notes for this thread, in order
+
+
+@dataclass(slots=True)
+class Vma(Record):
+    """A mapping of the process."""
+
+    kind: ClassVar[str] = "vma"
+    start: int  # virtual address
+    size: int  # bytes
+    flags: int  # VM_ bits of the kernel
+    category: str  # a key of gcoretools.core.filter.CATEGORIES: AP, AS, FP, ... or "special", "IO"
+    written: bool  # it has pages of its own (an anon_vma)
+    offset: int  # into the file, in bytes
+    file: bool  # it maps a file: NT_FILE names it
+    device: list[int]  # major, minor of the file's file system
+    inode: int
+    mode: int  # st_mode of the file
+    name: str  # path as the kernel would print it, "[heap]", "[stack]", "[vdso]", or ""
+    faultable: bool  # an empty page-table entry can be filled from the file or the mapping's owner
+    dump_size: int = -1  # bytes that the filter selects, from `start` on; -1: gc-pages has not decided yet
+
+
+@dataclass(slots=True)
+class Extent(Record):
+    """What a core holds of [start, start + size): the extents of a process come before its first page."""
+
+    kind: ClassVar[str] = "extent"
+    start: int  # virtual address
+    size: int  # bytes
+    what: str  # "data", "zero" (never touched), or "gap"
+    reason: str = ""  # why a gap is one
+
+
+@dataclass(slots=True)
+class Pages(Record):
+    """Memory: the bytes from `start` on, at most DATA_LIMIT, all in one data extent."""
+
+    kind: ClassVar[str] = "pages"
+    start: int  # virtual address
+    data: bytes | memoryview
+
+
+@dataclass(slots=True)
+class Done(Record):
+    """The end of a process, with its totals."""
+
+    kind: ClassVar[str] = "done"
+    tgid: int
+    data: int = 0  # bytes in data extents
+    zero: int = 0
+    gaps: dict[str, int] = field(default_factory=dict)  # bytes by reason
+
+
+@dataclass(slots=True)
+class End(Record):
+    """The last record. A stream without it was cut."""
+
+    kind: ClassVar[str] = "end"
+    records: int  # how many came before it, the header among them
+
+
+@dataclass(slots=True)
+class Foreign(Record):
+    """A record of a kind that we do not know: passed on as it came."""
+
+    fields: dict[str, object]
+
+
+KINDS: dict[str, type[Record]] = {
+    cls.kind: cls for cls in (Header, Process, Thread, Regs, Vma, Extent, Pages, Done, End)
+}

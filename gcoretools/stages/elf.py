@@ -1,0 +1,172 @@
+"""gc-elf: a core file out of the records of a process, written as they come."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+
+from gcoretools.arch import x86_64
+from gcoretools.core import layout, notes
+from gcoretools.core.writer import CoreFile
+from gcoretools.errors import GcoreError, StreamError
+from gcoretools.records import Done, Extent, Header, Pages, Process, Record, Regs, Thread, Vma
+
+# Gives the registers of threads that came without.
+Recover = Callable[[Thread], Regs]
+
+# Opens the output of a process.
+Open = Callable[[Process], AbstractContextManager[int]]
+
+
+@dataclass
+class _Parts:
+    """What has come of a process so far: everything that must be known before the first byte is written."""
+
+    process: Process
+    threads: list[Thread] = field(default_factory=list)
+    regs: dict[int, Regs] = field(default_factory=dict)
+    vmas: list[Vma] = field(default_factory=list)
+    extents: list[Extent] = field(default_factory=list)
+
+
+def write_cores(
+    header: Header, records: Iterable[Record], open_output: Open, recover: Recover, gaps_are_zero: bool
+) -> Iterator[Process]:
+    """Write a core for each process of a stream; each process is given back when its core is whole.
+
+    Args:
+        open_output: where each process's core goes.
+        recover: registers of threads that have no `regs` record.
+        gaps_are_zero: write gaps as zeros instead of leaving them out.
+    Raises StreamError when records are missing or contradict each other, OutputError.
+    """
+    stream = iter(records)
+    align = header.rules.get("note_align") or 0
+    by_size = bool(header.rules.get("sorted"))
+    for record in stream:
+        if not isinstance(record, Process):
+            continue
+        parts, first = _collect(record, stream)
+        with open_output(record) as fd:
+            core = _Core(parts, recover, by_size, gaps_are_zero)
+            core.write(CoreFile(fd), first, stream, align if isinstance(align, int) else 0)
+        yield record
+
+
+def _collect(process: Process, stream: Iterator[Record]) -> tuple[_Parts, Record]:
+    """Everything up to the first data (or the end) of a process, and that record."""
+    parts = _Parts(process)
+    for record in stream:
+        if isinstance(record, Pages | Done):
+            _check(parts)
+            return parts, record
+        if isinstance(record, Thread):
+            parts.threads.append(record)
+        elif isinstance(record, Regs):
+            parts.regs[record.pid] = record
+        elif isinstance(record, Vma):
+            parts.vmas.append(record)
+        elif isinstance(record, Extent):
+            parts.extents.append(record)
+        elif isinstance(record, Process):
+            break
+    raise StreamError(f"pid {process.pid}: the stream has no end of this process")
+
+
+def _check(parts: _Parts) -> None:
+    pid = parts.process.pid
+    if not parts.vmas:
+        raise StreamError(f"pid {pid}: the stream has no mappings: put gc-maps before gc-elf")
+    if any(vma.dump_size < 0 for vma in parts.vmas):
+        raise StreamError(f"pid {pid}: the stream has no pages: put gc-pages before gc-elf")
+    if not parts.threads:
+        raise StreamError(f"pid {pid}: the stream has no threads of this process")
+    if parts.process.bits != 64:
+        raise GcoreError(f"pid {pid}: {parts.process.comm} is a 32-bit process, of which cores are not written yet")
+
+
+class _Core:
+    """One core: its segments and notes out of the parts, then its data out of the stream."""
+
+    def __init__(self, parts: _Parts, recover: Recover, by_size: bool, gaps_are_zero: bool) -> None:
+        self._parts = parts
+        self._vmas = layout.core_order(parts.vmas, by_size)
+        if gaps_are_zero:
+            for extent in parts.extents:
+                extent.what = "zero" if extent.what == "gap" else extent.what
+        self._loads = [load for vma, extents in self._with_extents() for load in layout.segments(vma, extents)]
+        self._notes = b"".join(_notes(parts, self._vmas, recover))
+
+    def write(self, core: CoreFile, first: Record, stream: Iterator[Record], note_align: int) -> None:
+        """Headers, notes, then data as it comes. Raises StreamError when it is not what the extents say."""
+        core.write(layout.headers(self._loads, len(self._notes), note_align, x86_64.MACHINE))
+        core.write(self._notes)
+        written = layout.EHDR.size + (len(self._loads) + 1) * layout.PHDR.size + len(self._notes)
+        core.zeros(layout.data_offset(len(self._loads), len(self._notes)) - written)
+        data = self._data(first, stream)
+        for extent in self._parts.extents:
+            if extent.what == "zero":
+                core.zeros(extent.size)
+            elif extent.what == "data":
+                self._copy(core, extent, data)
+        if any(True for _ in data):
+            raise StreamError(f"pid {self._parts.process.pid}: the stream has more pages than its extents say")
+        core.write(layout.trailer(self._loads))
+        core.finish()
+
+    def _copy(self, core: CoreFile, extent: Extent, data: Iterator[Pages]) -> None:
+        at, end = extent.start, extent.start + extent.size
+        while at < end:
+            pages = next(data, None)
+            if pages is None or pages.start != at or at + len(pages.data) > end:
+                raise StreamError(
+                    f"pid {self._parts.process.pid}: the stream's pages are not those that its extents say ({at:#x})"
+                )
+            core.write(pages.data)
+            at += len(pages.data)
+
+    def _data(self, first: Record, stream: Iterator[Record]) -> Iterator[Pages]:
+        record: Record | None = first
+        while not isinstance(record, Done):
+            if isinstance(record, Pages):
+                yield record
+            elif record is None or isinstance(record, Process | Vma | Extent):
+                raise StreamError(f"pid {self._parts.process.pid}: the stream has no end of this process")
+            record = next(stream, None)
+
+    def _with_extents(self) -> Iterator[tuple[Vma, list[Extent]]]:
+        """Each mapping with the extents of its selected part, which they must cover exactly."""
+        left = iter(self._parts.extents)
+        for vma in self._vmas:
+            mine, at = [], vma.start
+            while at < vma.start + vma.dump_size:
+                extent = next(left, None)
+                if extent is None or extent.start != at or extent.what not in ("data", "zero", "gap"):
+                    raise StreamError(f"the stream's extents do not cover the mapping at {vma.start:#x}")
+                mine.append(extent)
+                at += extent.size
+            if at != vma.start + max(vma.dump_size, 0) or vma.dump_size > vma.size:
+                raise StreamError(f"the stream's extents reach beyond the mapping at {vma.start:#x}")
+            yield vma, mine
+        if next(left, None):
+            raise StreamError("the stream has extents of no mapping")
+
+
+def _notes(parts: _Parts, vmas: list[Vma], recover: Recover) -> Iterator[bytes]:
+    """All notes in the kernel's order: the process's stand behind the first thread's NT_PRSTATUS."""
+    for i, thread in enumerate(parts.threads):
+        own = [_thread_note(row) for row in (parts.regs.get(thread.pid) or recover(thread)).notes]
+        yield from own[:1]
+        if i == 0:
+            yield notes.note("CORE", notes.NT_PRPSINFO, notes.prpsinfo(parts.process))
+            yield notes.note("CORE", notes.NT_AUXV, parts.process.auxv)
+            yield notes.note("CORE", notes.NT_FILE, notes.file_note(vmas))
+        yield from own[1:]
+
+
+def _thread_note(row: dict[str, object]) -> bytes:
+    owner, kind, data = row.get("owner"), row.get("type"), row.get("data")
+    if not (isinstance(owner, str) and isinstance(kind, int) and isinstance(data, bytes)):
+        raise StreamError("the stream's regs record has a note without owner, type or data")
+    return notes.note(owner, kind, data)

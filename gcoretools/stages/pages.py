@@ -1,0 +1,124 @@
+"""gc-pages: which memory goes into the core, what of it there is, and its bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from gcoretools.core.filter import dump_size, from_kernel
+from gcoretools.core.layout import core_order
+from gcoretools.dumps.dump import PAGE_SIZE
+from gcoretools.errors import GcoreError, KernelDataError, PageAbsent
+from gcoretools.kernel.core_rules import ELF_MAGIC
+from gcoretools.kernel.image import Image
+from gcoretools.kernel.residence import DATA, ZERO, Piece, Residence
+from gcoretools.memory import AddressSpace
+from gcoretools.records import DATA_LIMIT, Done, Extent, Pages, Process, Record, Vma
+
+
+def add_pages(
+    records: Iterable[Record], image: Image, rules: dict[str, object], chosen: int | None
+) -> Iterator[Record]:
+    """The records with the decision in each `vma`, and before each `done` all `extent`s and then all `pages`.
+
+    Args:
+        rules: gcoretools.kernel.core_rules of the kernel, as the header carries them.
+        chosen: bits of -f; None takes each process's own coredump_filter.
+    Earlier decisions, extents and pages are made anew.
+    """
+    plan: _Plan | None = None
+    for record in records:
+        if isinstance(record, Extent | Pages):
+            continue
+        if isinstance(record, Process):
+            plan = _Plan(image, record, rules, chosen)
+        elif isinstance(record, Vma) and plan:
+            record = plan.decide(record)
+        elif isinstance(record, Done) and plan:
+            yield from plan.extents()
+            yield from plan.pages()
+            record = replace(record, data=plan.data, zero=plan.zero, gaps=plan.gaps)
+        yield record
+
+
+class _Plan:
+    """What goes into the core of one process."""
+
+    def __init__(self, image: Image, process: Process, rules: dict[str, object], chosen: int | None) -> None:
+        self._image = image
+        self._process = process
+        self._rules = rules
+        self._chosen = from_kernel(process.coredump_filter) if chosen is None else chosen
+        self._residence = Residence(image, process)
+        self._memory = AddressSpace(image.dump, image.paging, process.page_table)
+        self._vmas: list[Vma] = []
+        self.data = self.zero = 0
+        self.gaps: dict[str, int] = {}
+
+    def decide(self, vma: Vma) -> Vma:
+        """The mapping with the number of bytes that the filter selects."""
+        decided = replace(vma, dump_size=dump_size(vma, self._chosen, self._rules, self._begins_elf))
+        self._vmas.append(decided)
+        return decided
+
+    def extents(self) -> Iterator[Extent]:
+        """The whole plan, in the order of the core."""
+        for vma in self._ordered():
+            last: Extent | None = None
+            for piece in self._pieces(vma):
+                what, reason = self._meaning(piece)
+                if last and (last.what, last.reason) == (what, reason):
+                    last.size += piece.size
+                    continue
+                if last:
+                    yield self._counted(last)
+                last = Extent(piece.start, piece.size, what, reason)
+            if last:
+                yield self._counted(last)
+
+    def pages(self) -> Iterator[Pages]:
+        """The bytes of all data extents, in the same order."""
+        for vma in self._ordered():
+            for piece in self._pieces(vma):
+                if piece.state == DATA:
+                    yield from self._read(piece)
+
+    def _ordered(self) -> list[Vma]:
+        return core_order(self._vmas, bool(self._rules.get("sorted")))
+
+    def _pieces(self, vma: Vma) -> Iterator[Piece]:
+        if not vma.dump_size:
+            return
+        try:
+            yield from self._residence.pieces(vma, vma.dump_size)
+        except GcoreError as error:
+            raise type(error)(f"pid {self._process.pid}: mapping at {vma.start:#x}: {error}") from error
+
+    def _meaning(self, piece: Piece) -> tuple[str, str]:
+        if piece.state in (DATA, ZERO):
+            return ("data", "") if piece.state == DATA else ("zero", "")
+        return "gap", self._residence.reasons[piece.state]
+
+    def _counted(self, extent: Extent) -> Extent:
+        if extent.what == "gap":
+            self.gaps[extent.reason] = self.gaps.get(extent.reason, 0) + extent.size
+        elif extent.what == "data":
+            self.data += extent.size
+        else:
+            self.zero += extent.size
+        return extent
+
+    def _read(self, piece: Piece) -> Iterator[Pages]:
+        step = DATA_LIMIT // PAGE_SIZE
+        for at in range(0, len(piece.frames), step):
+            data = self._image.dump.pages(np.ascontiguousarray(piece.frames[at : at + step]))
+            yield Pages(piece.start + at * PAGE_SIZE, memoryview(data))
+
+    def _begins_elf(self, vma: Vma) -> bool:
+        """Whether a mapping begins with the ELF magic. A page that is not there may: it becomes a gap."""
+        try:
+            return self._memory.read(vma.start, len(ELF_MAGIC)) == ELF_MAGIC
+        except (KernelDataError, PageAbsent):
+            return True

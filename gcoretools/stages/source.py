@@ -1,0 +1,44 @@
+"""Where a stage gets its kernel from: a dump at the head of the pipeline, or the header of the stream."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gcoretools.dumps import open_dump
+from gcoretools.errors import StreamError
+from gcoretools.kernel.core_rules import core_rules
+from gcoretools.kernel.image import Image
+from gcoretools.layout.layout import kernel_from_plain, kernel_to_plain
+from gcoretools.layout.resolve import resolve_kernel
+from gcoretools.records import FORMAT, VERSION, Header
+
+
+def from_dump(path: str, vmlinux: str | None, use_cache: bool) -> tuple[Header, Image]:
+    """Open a dump and find out where its kernel keeps things.
+
+    Args:
+        vmlinux: the kernel's types and symbols, where not from the dump itself.
+        use_cache: whether the layout may come from, and goes to, the user's cache.
+    Raises DumpError or LayoutError.
+    """
+    dump = open_dump(Path(path))
+    image = Image(dump, resolve_kernel(dump, Path(vmlinux) if vmlinux else None, use_cache))
+    where: dict[str, object] = {"path": str(Path(path).resolve()), "format": dump.format}
+    where["fingerprint"] = dump.fingerprint
+    return Header(FORMAT, VERSION, [], where, kernel_to_plain(image.kernel), core_rules(image)), image
+
+
+def from_header(header: Header, dump_path: str | None) -> Image:
+    """Open the dump that a stream speaks of, and nothing else.
+
+    Args:
+        dump_path: where the dump is now, when not where the header says; the header is changed to say so.
+    Raises StreamError when the dump is another one.
+    """
+    path = dump_path or str(header.dump.get("path", ""))
+    dump = open_dump(Path(path))
+    if dump.fingerprint != header.dump.get("fingerprint"):
+        raise StreamError(f"{path} is not the dump that the stream was made from (its fingerprint differs)")
+    if dump_path:
+        header.dump["path"] = str(Path(dump_path).resolve())
+    return Image(dump, kernel_from_plain(header.kernel))

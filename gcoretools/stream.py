@@ -1,0 +1,209 @@
+"""The wire: records as msgpack maps, counted at the end, so that a cut stream is never taken for a whole one.
+
+msgpack's Unpacker says nothing when the last object is cut; only the `end` record with its count proves a
+stream whole.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import fields
+from typing import IO
+
+import msgpack
+
+from gcoretools.errors import StreamError
+from gcoretools.records import DATA_LIMIT, FORMAT, KINDS, VERSION, End, Extent, Foreign, Header, Pages, Record, Vma
+
+# Small records are collected up to this many bytes before they are written.
+COLLECTED = 1 << 16
+
+# The longest list or map in a record, and the longest string: the header's layout is the largest of all.
+ITEMS_LIMIT = 1 << 16
+TEXT_LIMIT = 1 << 20
+
+
+def _list_of(check: Callable[[object], bool]) -> Callable[[object], bool]:
+    return lambda value: isinstance(value, list) and all(check(item) for item in value)
+
+
+def _map_to(check: Callable[[object], bool]) -> Callable[[object], bool]:
+    return lambda value: isinstance(value, dict) and all(isinstance(k, str) and check(v) for k, v in value.items())
+
+
+def _is(cls: type) -> Callable[[object], bool]:
+    return lambda value: type(value) is cls
+
+
+# What a field's annotation in records.py demands of the value on the wire.
+CHECKS: dict[str, Callable[[object], bool]] = {
+    "int": _is(int),
+    "str": _is(str),
+    "bool": _is(bool),
+    "bytes": _is(bytes),
+    "bytes | memoryview": _is(bytes),
+    "list[int]": _list_of(_is(int)),
+    "dict[str, int]": _map_to(_is(int)),
+    "dict[str, object]": _map_to(lambda value: True),
+    "list[dict[str, object]]": _list_of(_map_to(lambda value: True)),
+}
+
+_FIELDS = {
+    kind: tuple((f.name, str(f.type), CHECKS[str(f.type)]) for f in fields(cls) if f.name != "more")
+    for kind, cls in KINDS.items()
+}
+
+
+class Writer:
+    """Writes records to a file descriptor and counts them.
+
+    Args:
+        fd: where to; written in whole, whatever its kind.
+    """
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._pack = msgpack.Packer(autoreset=True, unicode_errors="surrogateescape").pack
+        self._pending = bytearray()
+        self._count = 0
+
+    def write(self, record: Record) -> None:
+        """One record. Raises OSError when the descriptor takes no more."""
+        self._count += 1
+        if isinstance(record, Pages):
+            self._write_pages(record)
+            return
+        self._pending += self._pack(to_wire(record))
+        if len(self._pending) >= COLLECTED:
+            self.flush()
+
+    def end(self) -> None:
+        """The `end` record; the stream is whole now."""
+        self.write(End(self._count))
+        self.flush()
+
+    def flush(self) -> None:
+        """Write what is collected."""
+        write_all(self._fd, [self._pending])
+        self._pending = bytearray()
+
+    def _write_pages(self, record: Pages) -> None:
+        """A `pages` record without copying its data: the map, then the bytes themselves."""
+        wire = to_wire(record)
+        data = memoryview(record.data)
+        wire["data"] = b""
+        # "data" is the last field, so the empty bin's two bytes are the last ones; put the real length there.
+        head = self._pack(wire)[:-2] + b"\xc6" + data.nbytes.to_bytes(4, "big")
+        write_all(self._fd, [self._pending, head, data])
+        self._pending = bytearray()
+
+
+def to_wire(record: Record) -> dict[str, object]:
+    """The map that stands for a record, `kind` first."""
+    if isinstance(record, Foreign):
+        return record.fields
+    wire: dict[str, object] = {"kind": record.kind, **(record.more or {})}
+    for name, _, _ in _FIELDS[record.kind]:
+        wire[name] = getattr(record, name)
+    return wire
+
+
+def from_wire(wire: object) -> Record:
+    """The record that an untrusted map stands for. Raises StreamError when it is none."""
+    kind = wire.get("kind") if isinstance(wire, dict) else None
+    if not isinstance(wire, dict) or not isinstance(kind, str):
+        raise StreamError("the input is not a stream of gcoretools (was text fed to it?)")
+    cls = KINDS.get(kind)
+    if cls is None:
+        return Foreign(wire)
+    del wire["kind"]
+    values = {}
+    for name, annotation, check in _FIELDS[kind]:
+        value = wire.pop(name, None)
+        if not check(value):
+            raise StreamError(f"the stream's {kind} record has no proper {name} ({annotation})")
+        values[name] = value
+    record = cls(**values)
+    record.more = wire or None
+    _check_range(record)
+    return record
+
+
+def _check_range(record: Record) -> None:
+    """Ranges stay inside 64 bits, and data within its limit."""
+    if isinstance(record, Vma | Extent):
+        if record.start < 0 or record.size <= 0 or record.start + record.size > 1 << 64:
+            raise StreamError(f"the stream's {record.kind} at {record.start:#x} has an impossible size")
+    elif isinstance(record, Pages) and (record.start < 0 or not 0 < len(record.data) <= DATA_LIMIT):
+        raise StreamError(f"the stream's pages record at {record.start:#x} has an impossible size")
+
+
+def read_stream(file: IO[bytes]) -> Iterator[Record]:
+    """Every record but the last, in order; the header first.
+
+    Raises StreamError when the input is no stream of ours, is of another version, or was cut: so whoever
+    gets through all of it has seen a whole stream.
+    """
+    unpacker = msgpack.Unpacker(
+        file,
+        read_size=DATA_LIMIT,
+        max_buffer_size=1 << 26,
+        max_bin_len=DATA_LIMIT,
+        max_str_len=TEXT_LIMIT,
+        max_array_len=ITEMS_LIMIT,
+        max_map_len=ITEMS_LIMIT,
+        max_ext_len=0,
+        unicode_errors="surrogateescape",
+    )
+    count = 0
+    for record in _decoded(unpacker):
+        if count == 0:
+            _check_header(record)
+        elif isinstance(record, Header):
+            raise StreamError("the stream has a second header: two streams were joined")
+        if isinstance(record, End):
+            _check_end(record, count, unpacker)
+            return
+        count += 1
+        yield record
+    if count == 0:
+        raise StreamError("the input is empty: the command before wrote nothing")
+    raise StreamError(f"the stream was cut after {count} records: the command before did not finish")
+
+
+def _decoded(unpacker: Iterable[object]) -> Iterator[Record]:
+    try:
+        for wire in unpacker:
+            yield from_wire(wire)
+    except (msgpack.UnpackException, ValueError, TypeError) as error:
+        raise StreamError(
+            f"the input is not a stream of gcoretools, or it is damaged ({error or type(error).__name__})"
+        ) from error
+
+
+def _check_header(record: Record) -> None:
+    if not isinstance(record, Header) or record.format != FORMAT:
+        raise StreamError("the input is not a stream of gcoretools: it does not begin with a header")
+    if record.version != VERSION:
+        raise StreamError(
+            f"the stream is of version {record.version}, this command reads version {VERSION}: make it anew"
+        )
+
+
+def _check_end(end: End, count: int, rest: Iterable[object]) -> None:
+    if end.records != count:
+        raise StreamError(f"the stream lost records: {count} of {end.records} are here")
+    if any(True for _ in rest):
+        raise StreamError("the stream goes on after its end")
+
+
+def write_all(fd: int, pieces: list[bytearray | bytes | memoryview]) -> None:
+    """Write pieces one after the other, whole, whatever the descriptor takes at a time."""
+    left = [memoryview(piece).cast("B") for piece in pieces if len(piece)]
+    while left:
+        written = os.writev(fd, left)
+        while left and written >= left[0].nbytes:
+            written -= left.pop(0).nbytes
+        if written:
+            left[0] = left[0][written:]
