@@ -12,8 +12,8 @@ from gcoretools.errors import DumpError
 
 KDUMP, DISKDUMP = b"KDUMP   ", b"DISKDUMP"
 
-INCOMPLETE = {KDUMP: 0x8, DISKDUMP: 0x1}
-"""disk_dump_header.status: the writer ran out of space (makedumpfile), or never came to its end (diskdump)."""
+INCOMPLETE = 0x8
+"""disk_dump_header.status of makedumpfile: it ran out of space."""
 
 _MACHINE = slice(8 + 4 + 4 * 65, 8 + 4 + 5 * 65)
 
@@ -92,7 +92,7 @@ def read_headers(path: Path, data: FileBytes) -> Headers:
     signature = bytes(first[:8])
     (version,) = struct.unpack_from("<i", first, 8)
     machine, main = _main_header(path, first)
-    if main["status"] & INCOMPLETE[signature]:
+    if signature == KDUMP and main["status"] & INCOMPLETE:
         raise DumpError(f"{path}: the dump is incomplete (its writer ran out of space), which is not read yet")
     sub = dict.fromkeys((name for name, _ in _SUB), 0)
     sub_bytes = b""

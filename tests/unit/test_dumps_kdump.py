@@ -1,0 +1,208 @@
+"""dumps/kdump.py and its modules: every version of the header, every shape of page, and what is damaged."""
+
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gcoretools.dumps import PAGE_SIZE, Note, open_dump, vmcoreinfo_note
+from gcoretools.dumps.kdump import CACHED_PAGES, KdumpDump
+from gcoretools.errors import DumpError, PageAbsent
+from tests.written_dumps import flatten, numbered, write_kdump
+
+RANDOM = np.random.default_rng(7).bytes(PAGE_SIZE)
+PAGES = {pfn: numbered(pfn) for pfn in [*range(1, 100), *range(40_000, 40_050)]} | {
+    200: RANDOM,
+    201: bytes(PAGE_SIZE),
+    202: bytes(PAGE_SIZE),
+}
+NOTES = [Note("CORE", 1, b"\1" * 336), Note("VMCOREINFO", 0, b"OSRELEASE=6.1\nPAGESIZE=4096\n")]
+HERE = np.array(sorted(PAGES), dtype=np.uint64)
+
+
+def descriptor_of(path: Path, pfn: int) -> int:
+    """File offset of a page's descriptor."""
+    raw = path.read_bytes()
+    sub_blocks: int
+    bitmap_blocks: int
+    sub_blocks, bitmap_blocks = struct.unpack_from("<II", raw, 432)
+    return (1 + sub_blocks + bitmap_blocks) * PAGE_SIZE + 24 * sorted(PAGES).index(pfn)
+
+
+def changed(path: Path, at: int, value: bytes) -> Path:
+    raw = bytearray(path.read_bytes())
+    raw[at : at + len(value)] = value
+    path.write_bytes(raw)
+    return path
+
+
+@pytest.mark.parametrize("bits", [64, 32])
+@pytest.mark.parametrize("version", [1, 2, 3, 4, 5, 6])
+def test_every_header_version(tmp_path: Path, version: int, bits: int) -> None:
+    dump = open_dump(write_kdump(tmp_path / "vmcore", PAGES, NOTES, version=version, bits=bits))
+    assert bytes(dump.pages(HERE)) == b"".join(PAGES[pfn] for pfn in sorted(PAGES))
+    assert list(dump.notes) == (NOTES if version >= 4 else [])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"compressed": False},
+        {"level": 31, "excluded": [0, 300, 70_000]},
+        {"level": 1, "shuffle": 3},
+        {"signature": b"DISKDUMP", "version": 1},
+    ],
+    ids=str,
+)
+def test_the_pages_written_are_the_pages_read(tmp_path: Path, options: dict[str, object]) -> None:
+    dump = open_dump(write_kdump(tmp_path / "vmcore", PAGES, NOTES, **options))  # type: ignore[arg-type]
+    assert bytes(dump.pages(HERE)) == b"".join(PAGES[pfn] for pfn in sorted(PAGES))
+    assert bytes(dump.pages(HERE[::-7])) == b"".join(PAGES[pfn] for pfn in sorted(PAGES)[::-7])
+    assert dump.present(np.arange(80_000, dtype=np.uint64)).nonzero()[0].tolist() == sorted(PAGES)
+    assert [pfn for pa, size in dump.ranges() for pfn in range(pa >> 12, (pa + size) >> 12)] == sorted(PAGES)
+    assert dump.read(0x2FFE, 4) == PAGES[2][-2:] + PAGES[3][:2]
+    assert dump.heads(HERE, 20).tobytes() == b"".join(PAGES[pfn][:20] for pfn in sorted(PAGES))
+
+
+def test_absent_pages_say_why(tmp_path: Path) -> None:
+    dump = open_dump(write_kdump(tmp_path / "vmcore", PAGES, level=31, excluded=[300]))
+    assert dump.absent_reason == "excluded from the dump (makedumpfile -d 31)"
+    with pytest.raises(PageAbsent, match=r"physical 0x12c000: excluded from the dump \(makedumpfile -d 31\)"):
+        dump.read(300 << 12, 8)
+    with pytest.raises(PageAbsent, match=r"0x12d000: not in the dump \(the dumped machine has no memory there"):
+        dump.read(301 << 12, 8)
+    with pytest.raises(PageAbsent, match=r"physical 0x12c000"):
+        dump.pages(np.arange(260, 330, dtype=np.uint64) + np.uint64(40))
+    with pytest.raises(PageAbsent):
+        dump.read(1 << 60, 8)
+
+
+def test_qemu_says_level_1_and_leaves_nothing_out(tmp_path: Path) -> None:
+    dump = open_dump(write_kdump(tmp_path / "vmcore", PAGES, level=1))
+    assert "makedumpfile" not in dump.absent_reason
+    assert dump.read(201 << 12, 8) == bytes(8)
+
+
+@pytest.mark.parametrize("version", [3, 6])
+def test_vmcoreinfo_of_which_only_the_sub_header_tells(tmp_path: Path, version: int) -> None:
+    path = write_kdump(tmp_path / "vmcore", PAGES, version=version, vmcoreinfo=b"OSRELEASE=6.1\n")
+    assert vmcoreinfo_note(open_dump(path)) == b"OSRELEASE=6.1\n"
+
+
+def test_the_cache_is_bounded_and_right(tmp_path: Path) -> None:
+    pages = {pfn: numbered(pfn) for pfn in range(CACHED_PAGES + 50)}
+    dump = open_dump(write_kdump(tmp_path / "vmcore", pages))
+    assert isinstance(dump, KdumpDump)
+    for _ in range(2):
+        for pfn in pages:
+            assert dump.read(pfn << 12, 16) == pages[pfn][:16]
+    assert len(dump._cache) == CACHED_PAGES
+
+
+def test_fingerprint_is_of_the_dump_and_not_of_its_path(tmp_path: Path) -> None:
+    path = write_kdump(tmp_path / "one", PAGES, NOTES)
+    one = open_dump(path).fingerprint
+    assert open_dump(write_kdump(tmp_path / "two", PAGES, NOTES)).fingerprint == one
+    assert open_dump(flatten(path, tmp_path / "three", shuffle=1)).fingerprint == one
+    assert open_dump(write_kdump(tmp_path / "four", PAGES, NOTES, level=31)).fingerprint != one
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"shuffle": 5}, {"piece": 70, "rewritten": 4096}, {"piece": 1 << 20}], ids=str
+)
+def test_a_flattened_dump_is_the_same_dump(tmp_path: Path, options: dict[str, int]) -> None:
+    path = write_kdump(tmp_path / "vmcore", PAGES, NOTES, level=1)
+    dump = open_dump(flatten(path, tmp_path / "flattened", **options))
+    assert bytes(dump.pages(HERE)) == b"".join(PAGES[pfn] for pfn in sorted(PAGES))
+    assert list(dump.notes) == NOTES
+
+
+def test_pieces_of_a_flattened_dump_written_twice(tmp_path: Path) -> None:
+    path = write_kdump(tmp_path / "vmcore", PAGES, NOTES, shuffle=2)
+    dump = open_dump(flatten(path, tmp_path / "flattened", piece=777, shuffle=8, rewritten=20_000))
+    assert bytes(dump.pages(HERE)) == b"".join(PAGES[pfn] for pfn in sorted(PAGES))
+
+
+@pytest.mark.parametrize("cut", [17, 5000])
+def test_a_truncated_flattened_dump(tmp_path: Path, cut: int) -> None:
+    path = flatten(write_kdump(tmp_path / "vmcore", PAGES), tmp_path / "flattened")
+    path.write_bytes(path.read_bytes()[:-cut])
+    with pytest.raises(DumpError, match="the flattened dump is truncated"):
+        open_dump(path)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"flags": 0x02}, "compressed with lzo, which is not read yet"),
+        ({"flags": 0x04}, "compressed with snappy, which is not read yet"),
+        ({"flags": 0x20}, "compressed with zstd, which is not read yet"),
+        ({"status": 0x9}, "the dump is incomplete"),
+        ({"split": (0, 100)}, "one part of a split dump .page frames 0x0 to 0x64"),
+        ({"block_size": 65536}, "pages of 65536 bytes"),
+    ],
+)
+def test_what_is_not_read_is_named(tmp_path: Path, options: dict[str, object], reason: str) -> None:
+    path = write_kdump(tmp_path / "vmcore", PAGES, **options)  # type: ignore[arg-type]
+    with pytest.raises(DumpError, match=reason):
+        open_dump(path)
+
+
+def test_a_page_of_a_compression_that_the_header_does_not_tell(tmp_path: Path) -> None:
+    dump = open_dump(write_kdump(tmp_path / "vmcore", PAGES, flags=0x20, status=0))
+    with pytest.raises(DumpError, match="page at physical 0x1000: compressed with zstd"):
+        dump.pages(HERE)
+    with pytest.raises(DumpError, match="page at physical 0x1000: compressed with zstd"):
+        dump.heads(HERE, 8)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "reason"),
+    [
+        (0, b"\xff" * 8, "are not in the file"),
+        (8, b"\xff\xff\xff\x7f", "are not in the file"),
+        (8, b"\3\0\0\0", "the dump is damaged"),
+        (12, b"\0", "it has [0-9]+ bytes"),
+        (12, b"\3", "flags 0x3, which cannot be"),
+        (0, bytes(8), "the dump is damaged"),
+    ],
+)
+def test_a_damaged_descriptor_names_its_page(tmp_path: Path, field: int, value: bytes, reason: str) -> None:
+    path = write_kdump(tmp_path / "vmcore", PAGES)
+    path.write_bytes(path.read_bytes() + bytes(PAGE_SIZE))
+    more = {pfn: numbered(pfn) for pfn in range(50_000, 50_000 + 5000)}
+    write_kdump(path, PAGES | more)
+    changed(path, descriptor_of(path, 5) + field, value)
+    dump = open_dump(path)
+    for ask in (np.array([5], np.uint64), HERE):
+        with pytest.raises(DumpError, match=f"page at physical 0x5000: .*{reason}"):
+            dump.pages(ask)
+    assert dump.read(0x6000, 16) == PAGES[6][:16]
+
+
+@pytest.mark.parametrize("part", [0.999, 0.5])
+def test_a_truncated_dump(tmp_path: Path, part: float) -> None:
+    path = write_kdump(tmp_path / "vmcore", PAGES)
+    raw = path.read_bytes()
+    path.write_bytes(raw[: int(len(raw) * part)])
+    with pytest.raises(DumpError, match="truncated"):
+        open_dump(path)
+
+
+@pytest.mark.parametrize(
+    ("at", "value", "reason"),
+    [
+        (432, b"\xff" * 4, "truncated"),
+        (436, b"\xff" * 4, "truncated"),
+        (436, b"\1\0\0\0", "cannot hold"),
+        (PAGE_SIZE + 96, b"\xff" * 8, "cannot hold"),
+        (PAGE_SIZE + 56, b"\xff" * 8, "bytes of notes cannot be"),
+        (PAGE_SIZE + 48, b"\xff" * 7, "truncated"),
+    ],
+)
+def test_headers_that_lie(tmp_path: Path, at: int, value: bytes, reason: str) -> None:
+    pages = {0: numbered(0), 40_000: numbered(40_000)}
+    path = changed(write_kdump(tmp_path / "vmcore", pages, NOTES), at, value)
+    with pytest.raises(DumpError, match=reason):
+        open_dump(path)
