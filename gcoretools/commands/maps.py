@@ -8,7 +8,7 @@ from gcoretools.commands import run
 from gcoretools.stages.maps import add_mappings
 from gcoretools.stages.tasks import Tasks
 
-USAGE = """gc-maps: list the memory mappings of processes in a kernel crash dump, classified as the core filter does.
+USAGE = """gc-maps: list the memory mappings of processes in a kernel crash dump, classified for the core filter.
 
 Usage:
   gc-maps [options] [VMCORE [SELECTOR...]]

@@ -65,7 +65,8 @@ def _task(process: Process, cpu: int) -> str:
 
 
 def _process(process: Process) -> str:
-    return f"process {process.tgid} {process.comm!r}: {process.threads} threads, {process.bits} bits, pid {process.pid}"
+    selected = "" if process.pid == process.tgid else f", selected by {process.pid}"
+    return f"process {process.tgid} {process.comm!r}: {process.threads} threads, {process.bits} bits{selected}"
 
 
 def _thread(thread: Thread) -> str:

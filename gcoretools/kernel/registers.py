@@ -20,11 +20,16 @@ class Registers:
 
 
 class ThreadRegisters:
-    """Recovers registers of the threads of one dump."""
+    """Recovers registers of the threads of one dump.
+
+    Attributes:
+        names: the registers of a core's NT_PRSTATUS, in its order.
+    """
 
     def __init__(self, image: Image) -> None:
         self._image = image
         self._arch = image.arch
+        self.names: tuple[str, ...] = self._arch.USER_REGS
         self._notes = CpuNotes(image)
         self._stack_top = stack_size(image) - stack_padding(image)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -144,7 +145,7 @@ def _runs(va: NDArray[np.uint64], state: NDArray[np.uint8], frames: NDArray[np.u
         return
     breaks = (state[1:] != state[:-1]) | (np.diff(va) != PAGE_SIZE)
     bounds = [0, *(np.flatnonzero(breaks) + 1).tolist(), len(va)]
-    for low, high in zip(bounds, bounds[1:], strict=False):
+    for low, high in itertools.pairwise(bounds):
         kind = int(state[low])
         piece = frames[low:high] if kind == DATA else _NO_FRAMES
         yield Piece(int(va[low]), (high - low) * PAGE_SIZE, kind, piece)

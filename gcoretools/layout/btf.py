@@ -27,10 +27,35 @@ _WRAPPERS = frozenset((TYPEDEF, 9, 10, 11, 18))
 _FIXED = {INT: 1, ARRAY: 3, 14: 1, 17: 1}
 _EACH = {STRUCT: 3, UNION: 3, ENUM: 2, 13: 2, 15: 3, ENUM64: 3}
 _KINDS = 20
+_ALL_KINDS = 128
 
 _HEADER = struct.Struct("<2sBBIIIII")
 _SIGNED = 1 << 24
 _CHAIN = 64
+
+
+def _layouts(data: bytes, header: int) -> bytes:
+    """The section of struct btf_layout, which newer headers name, or nothing."""
+    if header < _HEADER.size + 8:
+        return b""
+    at, size = struct.unpack_from("<II", data, _HEADER.size)
+    return data[header + at : header + at + min(size, 4 * _ALL_KINDS)]
+
+
+def _kind_sizes(layouts: bytes, unknown: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Words behind struct btf_type by kind: a number once, and one for each of the vlen entries.
+
+    Kinds that are not known here are as long as `layouts` says (struct btf_layout: bytes once, bytes for each
+    entry, 2 bytes of flags), or `unknown` words.
+    """
+    fixed, each = np.zeros((2, _ALL_KINDS), np.int64)
+    fixed[0] = fixed[_KINDS:] = unknown
+    told = np.frombuffer(layouts[: len(layouts) & ~3], np.uint8).reshape(-1, 4)[_KINDS:]
+    fixed[_KINDS : _KINDS + len(told)] = told[:, 0] // 4
+    each[_KINDS : _KINDS + len(told)] = told[:, 1] // 4
+    fixed[list(_FIXED)] = list(_FIXED.values())
+    each[list(_EACH)] = list(_EACH.values())
+    return fixed, each
 
 
 class Btf:
@@ -47,19 +72,21 @@ class Btf:
     def __init__(self, data: bytes, base: Btf | None = None, where: str = "BTF") -> None:
         self.where = where
         self._base = base
-        self._first = base.end if base else 1
-        self._first_string = base.strings_end if base else 0
-        types, self._strings = self._sections(data)
+        self._first: int = base.end if base else 1
+        self._first_string: int = base.strings_end if base else 0
+        types, self._strings, kinds = self._sections(data)
         self._words = memoryview(types).cast("I")
-        self._at = self._index(np.frombuffer(types, "<u4"))
-        self.end = self._first + len(self._at)
-        self.strings_end = self._first_string + len(self._strings)
+        self._at = self._index(np.frombuffer(types, "<u4"), kinds)
+        self.end: int = self._first + len(self._at)
+        self.strings_end: int = self._first_string + len(self._strings)
         self._decoded: dict[int, Struct] = {}
+
+    def expect(self, names: Collection[str]) -> None:
+        """Nothing needs to be searched."""
 
     def structs(self, name: str) -> Iterator[Struct]:
         """Every struct or union of that tag, in the order of their IDs, or else the one that a typedef names."""
-        tagged = self._tags.get(name.encode())
-        for ref in tagged or self._typedefs.get(name.encode(), ()):
+        for ref in self._tags.get(name.encode()) or self._typedefs.get(name.encode(), []):
             _, _, nested = self._shape(ref)
             if nested is not None:
                 yield self.nested(nested)
@@ -93,7 +120,8 @@ class Btf:
                 return self._words[at + 2]
         return 8
 
-    def _sections(self, data: bytes) -> tuple[bytes, bytes]:
+    def _sections(self, data: bytes) -> tuple[bytes, bytes, bytes]:
+        """The types, the strings, and the sizes of every kind where the blob tells them."""
         if data[:2] == MAGIC[::-1]:
             raise LayoutError(f"{self.where}: big-endian types; only little-endian machines are known here")
         if len(data) < _HEADER.size or data[:2] != MAGIC:
@@ -107,9 +135,9 @@ class Btf:
             raise LayoutError(f"{self.where}: the BTF is cut: its header names more than there is")
         if strings[-1:] != b"\0":
             raise LayoutError(f"{self.where}: the strings of the BTF have no end: it is damaged")
-        return types, strings
+        return types, strings, _layouts(data, header)
 
-    def _index(self, words: NDArray[np.uint32]) -> list[int]:
+    def _index(self, words: NDArray[np.uint32], kinds: bytes) -> list[int]:
         """For each type, at which word it begins.
 
         Every word is taken for the start of a type, all at once, to say where the next one would begin; then
@@ -119,10 +147,7 @@ class Btf:
             return []
         info = np.append(words[1:], np.uint32(0)).astype(np.int64)
         kind, vlen = info >> 24 & 0x7F, info & 0xFFFFFF
-        fixed, each = np.zeros((2, 128), np.int64)
-        fixed[list(_FIXED)] = list(_FIXED.values())
-        each[list(_EACH)] = list(_EACH.values())
-        fixed[0] = fixed[_KINDS:] = len(words)
+        fixed, each = _kind_sizes(kinds, len(words))
         follow = memoryview(np.arange(3, len(words) + 3) + fixed[kind] + each[kind] * vlen)
         starts, at, end = [], 0, len(words)
         while at < end:

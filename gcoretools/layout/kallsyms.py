@@ -23,6 +23,9 @@ TOKENS_LIMIT = 1 << 14
 BLOCK = 256
 """The kernel notes where every 256th symbol begins (kallsyms_markers)."""
 
+ALIGNMENT = 8
+"""In bytes, of each table, at most."""
+
 _WEAK_OR_GLOBAL = frozenset("ABCDGRSTVWu")
 
 
@@ -162,11 +165,12 @@ def symbol_starts(names: bytes, count: int) -> tuple[NDArray[np.int64], int]:
     """Where in kallsyms_names each symbol begins, and where the last one ends, in bytes.
 
     All blocks of 256 symbols are walked in step, from the markers that stand behind the names. These are
-    recognised by their first three values. Without them the walk is one by one.
+    recognised by their first three values; a table too short to have three is walked one by one.
     """
-    markers = _markers(names, count)
-    if markers is None:
-        return _walk(names, 0, count)
+    blocks = (count + BLOCK - 1) // BLOCK
+    if blocks < 3:
+        return walk_names(names, 0, count)
+    markers, behind = _markers(names, blocks)
     codes = np.frombuffer(names, np.uint8)
     starts = np.empty((BLOCK, len(markers)), np.int64)
     at = markers.copy()
@@ -178,28 +182,27 @@ def symbol_starts(names: bytes, count: int) -> tuple[NDArray[np.int64], int]:
         if large.any():
             length += large * (codes[at + 1].astype(np.int64) * 128 - 127)
         at = np.minimum(at + length + 1, last)
-    if not (at[:-1] == markers[1:]).all():
-        raise LayoutError("kallsyms: the names do not fit their markers: the table is damaged")
     ordered = starts.T.reshape(-1)[:count]
-    _, end = _walk(names, int(ordered[-1]), 1)
+    _, end = walk_names(names, int(ordered[-1]), 1)
+    if not ((at[:-1] == markers[1:]).all() and 0 <= behind - end < ALIGNMENT):
+        raise LayoutError("kallsyms: the names do not fit their markers: the table is damaged")
     return ordered, end
 
 
-def _markers(names: bytes, count: int) -> NDArray[np.int64] | None:
-    """kallsyms_markers, checked to ascend; None when there are too few symbols to know them by."""
-    blocks = (count + BLOCK - 1) // BLOCK
-    if blocks < 3:
-        return None
-    _, second = _walk(names, 0, BLOCK)
-    _, third = _walk(names, second, BLOCK)
+def _markers(names: bytes, blocks: int) -> tuple[NDArray[np.int64], int]:
+    """kallsyms_markers, at least three, and where in `names` they begin."""
+    _, second = walk_names(names, 0, BLOCK)
+    _, third = walk_names(names, second, BLOCK)
     at = names.find(np.array([0, second, third], "<u4").tobytes(), third)
-    if at < 0 or at + 4 * blocks > len(names):
-        return None
-    markers = np.frombuffer(names, "<u4", blocks, at).astype(np.int64)
-    return markers if (np.diff(markers) > 0).all() and markers[-1] < at else None
+    if 0 <= at <= len(names) - 4 * blocks:
+        markers = np.frombuffer(names, "<u4", blocks, at).astype(np.int64)
+        if (np.diff(markers) > 0).all() and markers[-1] < at:
+            return markers, at
+    raise LayoutError("kallsyms: no markers stand behind the names: the table is damaged")
 
 
-def _walk(names: bytes, at: int, count: int) -> tuple[NDArray[np.int64], int]:
+def walk_names(names: bytes, at: int, count: int) -> tuple[NDArray[np.int64], int]:
+    """As symbol_starts, one by one, from the symbol that begins at `at`."""
     starts = []
     for _ in range(count):
         if at + 1 >= len(names) or not names[at]:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from gcoretools.layout.layout import Member
+from gcoretools.layout.layout import Layout, Member
 from gcoretools.layout.needs import Need
 
 T = TypeVar("T")
@@ -46,6 +46,9 @@ class Struct:
 class TypeSource(Protocol):
     """Where types come from. Every method may raise LayoutError when the source is damaged."""
 
+    def expect(self, names: Collection[str]) -> None:
+        """Announces the names that `structs` will be asked for: a source that must search does it once."""
+
     def structs(self, name: str) -> Iterable[Struct]:
         """Every complete struct or union of that tag, or else what a typedef of that name stands for."""
 
@@ -54,6 +57,23 @@ class TypeSource(Protocol):
 
     def constants(self, names: Collection[str]) -> dict[str, int]:
         """The values of those of these enumerators that exist."""
+
+
+def find_layout(
+    source: TypeSource, members: Collection[Need], sizes: Collection[Need], constants: Collection[Need]
+) -> Layout:
+    """All that the source has of these; no symbols."""
+    source.expect({tag for need in (*members, *sizes) for tag in tags(need)})
+    return Layout(
+        members=find_members(source, members),
+        sizes=find_sizes(source, sizes),
+        constants=find_constants(source, constants),
+    )
+
+
+def tags(need: Need) -> set[str]:
+    """The structs that a member or a size could be of."""
+    return {spelling.partition(".")[0] for spelling in need.spellings}
 
 
 def find_members(source: TypeSource, needs: Iterable[Need]) -> dict[str, Member]:

@@ -120,9 +120,7 @@ class _Core:
         while at < end:
             pages = next(data, None)
             if pages is None or pages.start != at or at + len(pages.data) > end:
-                raise StreamError(
-                    f"pid {self._parts.process.pid}: the stream's pages are not those that its extents say ({at:#x})"
-                )
+                raise StreamError(f"the stream's pages are not those that its extents say, at {at:#x}")
             core.write(pages.data)
             at += len(pages.data)
 

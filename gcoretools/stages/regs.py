@@ -18,13 +18,13 @@ def add_registers(records: Iterable[Record], image: Image) -> Iterator[Record]:
             continue
         yield record
         if isinstance(record, Thread):
-            yield thread_registers(record, registers, image)
+            yield thread_registers(record, registers)
 
 
-def thread_registers(thread: Thread, registers: ThreadRegisters, image: Image) -> Regs:
+def thread_registers(thread: Thread, registers: ThreadRegisters) -> Regs:
     """The `regs` record of one thread. Registers that could not be recovered stand as zeros in the note."""
     found = registers.of(thread)
-    words = [found.values.get(name, 0) for name in image.arch.USER_REGS]
+    words = [found.values.get(name, 0) for name in registers.names]
     status = prstatus(thread, words, fpvalid=False)
     notes: list[dict[str, object]] = [{"owner": "CORE", "type": NT_PRSTATUS, "data": status}]
     return Regs(thread.pid, found.origin, found.values, notes)

@@ -1,0 +1,150 @@
+"""Holds a core of ours against the kernel's own core of the same process, by the rules of what may differ."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from .corefile import CoreFile, Note, Segment
+
+PAGE = 4096
+
+# struct elf_prstatus: what of it is the same at any moment, as (name, offset, size) in bytes. The signal
+# fields (0 to 32) and the times (48 to 112) are the moment's own.
+PRSTATUS_FIELDS = (("pid", 32, 4), ("ppid", 36, 4), ("pgrp", 40, 4), ("sid", 44, 4))
+
+# struct elf_prpsinfo, likewise; state, its letter, zombie and flags are the moment's own.
+PRPSINFO_FIELDS = (
+    ("nice", 3, 1), ("uid", 16, 4), ("gid", 20, 4), ("pid", 24, 4), ("ppid", 28, 4), ("pgrp", 32, 4),
+    ("sid", 36, 4), ("fname", 40, 16), ("psargs", 56, 80),
+)  # fmt: skip
+
+# A thread killed in a system call saw it return; one that was running went on.
+CALL_RESULT = {"rax"}
+RUNNING_ON = {"rip", "eflags"}
+NO_CALL = (1 << 64) - 1
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What a comparison found: each difference in words, and how many pages were held against each other."""
+
+    differences: list[str]
+    pages: int
+
+
+def judge(ours: CoreFile, kernels: CoreFile, gaps: list[tuple[int, int]], running: set[int]) -> Judged:
+    """Compare two cores.
+
+    Args:
+        gaps: (start, size) of what our stream reported as missing, in bytes.
+        running: PIDs, as the notes number them, of threads that ran in user mode when the dump was taken.
+    """
+    missing = {page for start, size in gaps for page in range(start, start + size, PAGE)}
+    pages = list(_pages(ours, kernels, missing))
+    differences = [
+        *_headers(ours, kernels),
+        *_segments(ours, kernels, missing),
+        *(f"page {va:#x} is wrong" for va, equal in pages if not equal),
+        *_process_notes(ours, kernels),
+        *_threads(ours, kernels, running),
+    ]
+    return Judged(differences, len(pages))
+
+
+def _headers(ours: CoreFile, kernels: CoreFile) -> Iterator[str]:
+    """ELF headers but for the offset of section headers and the number of segments, which a gap changes."""
+    for name, start, size in (("identity to entry", 0, 40), ("flags to phentsize", 48, 8)):
+        if ours.at(start, size) != kernels.at(start, size):
+            yield f"ELF header: {name} differ"
+    mine, theirs = (next(s for s in core.segments if s.kind == 4) for core in (ours, kernels))
+    for field in ("flags", "va", "pa", "memsz", "align"):
+        if getattr(mine, field) != getattr(theirs, field):
+            yield f"PT_NOTE: {field} is {getattr(mine, field)}, the kernel's {getattr(theirs, field)}"
+
+
+def _segments(ours: CoreFile, kernels: CoreFile, missing: set[int]) -> Iterator[str]:
+    """Every PT_LOAD of the kernel is one of ours, or several that only gaps have split."""
+    left = list(ours.loads)
+    shift = ours.loads[0].offset - kernels.loads[0].offset
+    for load in kernels.loads:
+        mine = []
+        while left and load.va <= left[0].va < load.va + load.memsz and len(mine) * PAGE < load.memsz:
+            mine.append(left.pop(0))
+        if not any(page in missing for page in range(load.va, load.va + load.filesz, PAGE)):
+            moved = [Segment(s.kind, s.flags, s.offset - shift, *_rest(s)) for s in mine]
+            if moved != [load]:
+                yield f"segment {load.va:#x} is {mine}, the kernel's {load}"
+            continue
+        # What a gap takes out of the file moves everything behind it.
+        stored = sum(page not in missing for page in range(load.va, load.va + load.filesz, PAGE)) * PAGE
+        shift -= load.filesz - stored
+        same = all((s.flags, s.align, s.pa) == (load.flags, load.align, load.pa) for s in mine)
+        if not (same and _joined(mine) == (load.va, load.memsz) and sum(s.filesz for s in mine) == stored):
+            yield f"segment {load.va:#x} is {mine}, the kernel's {load}"
+    yield from (f"segment {s.va:#x} is none of the kernel's" for s in left)
+
+
+def _rest(segment: Segment) -> tuple[int, int, int, int, int]:
+    return segment.va, segment.pa, segment.filesz, segment.memsz, segment.align
+
+
+def _joined(segments: list[Segment]) -> tuple[int, int] | None:
+    """Start and size of segments that follow each other without a hole."""
+    if not segments or any(a.va + a.memsz != b.va for a, b in zip(segments, segments[1:], strict=False)):
+        return None
+    return segments[0].va, sum(s.memsz for s in segments)
+
+
+def _pages(ours: CoreFile, kernels: CoreFile, missing: set[int]) -> Iterator[tuple[int, bool]]:
+    """Each page of the kernel's core that is no gap of ours, and whether ours is the same."""
+    step = 1 << 20
+    for load in kernels.loads:
+        for start in range(load.va, load.va + load.filesz, step):
+            size = min(step, load.va + load.filesz - start)
+            theirs = kernels.at(load.offset + start - load.va, size)
+            mine = ours.read(start, size)
+            for at in range(0, size, PAGE):
+                if start + at not in missing:
+                    page = mine[at : at + PAGE] if mine else ours.read(start + at, PAGE)
+                    yield start + at, page == theirs[at : at + PAGE]
+
+
+def _process_notes(ours: CoreFile, kernels: CoreFile) -> Iterator[str]:
+    mine, theirs = ({n.kind: n for n in core.notes} for core in (ours, kernels))
+    for kind in ("AUXV", "FILE"):
+        if mine[kind].data != theirs[kind].data:
+            yield f"{kind}: {mine[kind].data!r}, the kernel's {theirs[kind].data!r}"
+    yield from _fields(PRPSINFO_FIELDS, mine["PRPSINFO"], theirs["PRPSINFO"], "PRPSINFO")
+    order = [n.kind for n in kernels.notes if n.kind in mine]
+    if [n.kind for n in ours.notes] != order:
+        yield f"notes are {[n.kind for n in ours.notes]}, the kernel's {order}"
+
+
+def _threads(ours: CoreFile, kernels: CoreFile, running: set[int]) -> Iterator[str]:
+    """Threads by PID, the first one first; general registers but for what the moment changes."""
+    mine, theirs = ours.threads, kernels.threads
+    if sorted(mine) != sorted(theirs) or next(iter(mine)) != next(iter(theirs)):
+        yield f"threads are {list(mine)}, the kernel's {list(theirs)}"
+    notes = [{_pid(n): n for n in core.notes if n.kind == "PRSTATUS"} for core in (ours, kernels)]
+    for pid in mine.keys() & theirs.keys():
+        yield from _fields(PRSTATUS_FIELDS, notes[0][pid], notes[1][pid], f"thread {pid}")
+        in_call = mine[pid]["orig_rax"] != NO_CALL
+        allowed = RUNNING_ON if pid in running else CALL_RESULT if in_call else set()
+        for name, value in theirs[pid].items():
+            if mine[pid][name] != value and name not in allowed:
+                yield f"thread {pid}: {name} is {mine[pid][name]:#x}, the kernel's {value:#x}"
+
+
+def _fields(fields: tuple[tuple[str, int, int], ...], mine: Note, theirs: Note, what: str) -> Iterator[str]:
+    for name, at, size in fields:
+        if mine.data[at : at + size] != theirs.data[at : at + size]:
+            yield f"{what}: {name} is {mine.data[at : at + size]!r}, the kernel's {theirs.data[at : at + size]!r}"
+    if len(mine.data) != len(theirs.data):
+        yield f"{what}: {len(mine.data)} bytes, the kernel's {len(theirs.data)}"
+
+
+def _pid(note: Note) -> int:
+    pid: int = struct.unpack_from("<i", note.data, 32)[0]
+    return pid
