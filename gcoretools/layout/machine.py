@@ -1,0 +1,104 @@
+"""Where the dumped kernel's page table lies: the first thing to know, and VMCOREINFO tells it.
+
+Source: arch/x86/kernel/vmcore_info_64.c; __pa_symbol in arch/x86/include/asm/page.h.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gcoretools.arch import x86_64
+from gcoretools.dumps.dump import Dump
+from gcoretools.dumps.search import find_vmcoreinfo
+from gcoretools.errors import DumpError, KernelDataError, LayoutError
+from gcoretools.layout.vmcoreinfo import VmcoreInfo, parse_vmcoreinfo
+from gcoretools.memory import AddressSpace
+
+IMAGE_ALIGNMENT = 2 << 20
+"""The kernel image begins at a multiple of this (CONFIG_PHYSICAL_ALIGN, at least a large page)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """How the dumped kernel is mapped.
+
+    Attributes:
+        arch: the name of a module in gcoretools.arch.
+        page_levels: 4 or 5.
+        page_root: physical address of the kernel's own top page table, in bytes.
+        phys_base: bytes from an address in the kernel image, less __START_KERNEL_map, to the physical one; signed.
+        kaslr_offset: runtime minus link address of the kernel image, in bytes.
+        image: lowest link address that the kernel image can have.
+    """
+
+    arch: str
+    page_levels: int
+    page_root: int
+    phys_base: int
+    kaslr_offset: int
+    image: int
+
+    def space(self, dump: Dump) -> AddressSpace:
+        """The kernel's address space."""
+        return AddressSpace(dump, x86_64.paging(self.page_levels, inverted=False), self.page_root)
+
+
+def describe(dump: Dump) -> VmcoreInfo:
+    """VMCOREINFO, of the note or out of memory. Raises LayoutError when there is none."""
+    text = find_vmcoreinfo(dump)
+    if text is None:
+        raise LayoutError(
+            f"{dump.path}: no VMCOREINFO, neither as a note nor in memory: nothing says where the kernel is "
+            "(QEMU writes it with -device vmcoreinfo and the module qemu_fw_cfg loaded)"
+        )
+    return parse_vmcoreinfo(text)
+
+
+def locate(dump: Dump, info: VmcoreInfo) -> Machine:
+    """Finds the kernel's page table, and sees that it maps itself.
+
+    Raises LayoutError when VMCOREINFO does not name it, or does not fit the dump.
+    """
+    table = info.symbols.get("swapper_pg_dir") or info.symbols.get("init_top_pgt")
+    if not table:
+        raise LayoutError(f"{dump.path}: VMCOREINFO does not name the kernel's page table: it is damaged")
+    if table < x86_64.START_KERNEL_MAP:
+        raise LayoutError(f"{dump.path}: kernel {info.release} is not for x86_64; others are not read yet")
+    base = _phys_base(dump, info)
+    machine = Machine(
+        arch="x86_64",
+        page_levels=5 if info.numbers.get("pgtable_l5_enabled") else 4,
+        page_root=table - x86_64.START_KERNEL_MAP + base,
+        phys_base=base,
+        kaslr_offset=info.kaslr_offset,
+        image=x86_64.START_KERNEL_MAP,
+    )
+    _check(dump, machine, table)
+    return machine
+
+
+def _check(dump: Dump, machine: Machine, table: int) -> None:
+    try:
+        found = machine.space(dump).translate(table)[0]
+    except (DumpError, KernelDataError) as error:
+        raise LayoutError(f"{dump.path}: the kernel's page table cannot be read: {error}") from error
+    if found != machine.page_root:
+        raise LayoutError(
+            f"{dump.path}: the page table at physical {machine.page_root:#x} maps itself to {found:#x}: "
+            "VMCOREINFO is not of this kernel"
+        )
+
+
+def _phys_base(dump: Dump, info: VmcoreInfo) -> int:
+    """phys_base: a number since 4.10; before only the variable's address, which is right when it holds itself."""
+    if "phys_base" in info.numbers:
+        return info.numbers["phys_base"]
+    at = info.symbols.get("phys_base", 0) - x86_64.START_KERNEL_MAP
+    end = max((pa + size for pa, size in dump.ranges()), default=0)
+    for base in range(0, end, IMAGE_ALIGNMENT) if at > 0 else ():
+        try:
+            if int.from_bytes(dump.read(at + base, 8), "little") == base:
+                return base
+        except DumpError:
+            continue
+    raise LayoutError(f"{dump.path}: phys_base, which says where the kernel image lies, was not found")

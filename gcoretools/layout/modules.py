@@ -1,0 +1,115 @@
+"""The types of loaded modules, from the kernel's own list of their BTF.
+
+A module's .BTF section is freed when it has been loaded (struct module's btf_data is then NULL), but the BPF
+subsystem keeps a copy: btf_modules in kernel/bpf/btf.c, since 36e68442d1af (5.11).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+from gcoretools.errors import DumpError, KernelDataError, LayoutError
+from gcoretools.layout import needs
+from gcoretools.layout.btf import Btf
+from gcoretools.layout.layout import Layout, Member
+from gcoretools.layout.needs import Need
+from gcoretools.layout.types import find_layout, tags
+from gcoretools.memory import AddressSpace
+
+MEMBERS = tuple(
+    Need(name, (name,), required=False)
+    for name in ("btf_module.list", "btf_module.btf", "btf.data", "btf.data_size", "btf.name")
+)
+"""Members that lead to them: struct btf and struct btf_module are types of the kernel itself."""
+
+SYMBOLS = tuple(Need(name, (name,), required=False) for name in ("__start_BTF", "__stop_BTF", "btf_modules"))
+"""Where the kernel's own BTF begins and ends, and the list of its modules'."""
+
+MODULES_LIMIT = 1 << 14
+DATA_LIMIT = 1 << 26
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleTypes:
+    """Where a module's BTF lies: its name, virtual address and size in bytes."""
+
+    name: str
+    va: int
+    size: int
+
+
+def module_types(space: AddressSpace, layout: Layout) -> Iterator[ModuleTypes]:
+    """The BTF of every loaded module; none where the kernel does not keep it.
+
+    Raises KernelDataError when the list is damaged, PageAbsent when a part of it is not in the dump.
+    """
+    head = layout.symbols.get("btf_modules")
+    if head is None or not all(need.name in layout.members for need in MEMBERS):
+        return
+    members = layout.members
+    link = members["btf_module.list"].offset
+    at = space.integer(head, 8)
+    for _ in range(MODULES_LIMIT):
+        if at == head:
+            return
+        btf = space.integer(at - link + members["btf_module.btf"].offset, 8)
+        name = space.read(btf + members["btf.name"].offset, members["btf.name"].size)
+        yield ModuleTypes(
+            name.split(b"\0", 1)[0].decode("latin-1"),
+            _integer(space, btf, members["btf.data"]),
+            _integer(space, btf, members["btf.data_size"]),
+        )
+        at = space.integer(at, 8)
+    raise KernelDataError(f"the list of modules' types at {head:#x} has no end: it is damaged")
+
+
+def kernel_btf(space: AddressSpace, layout: Layout) -> Btf:
+    """The kernel's own types. Raises LayoutError when there are none or they are damaged, and as AddressSpace."""
+    start, stop = layout.symbols.get("__start_BTF", 0), layout.symbols.get("__stop_BTF", 0)
+    if not 0 < stop - start < DATA_LIMIT:
+        raise LayoutError("the dumped kernel has no BTF types in it (CONFIG_DEBUG_INFO_BTF, since 5.2)")
+    return Btf(space.read(start, stop - start), where="BTF in the dump")
+
+
+def complete(space: AddressSpace, layout: Layout, known: Collection[str]) -> tuple[Layout, list[str], list[str]]:
+    """What needs.py wants and only a module has, such as zram's structs.
+
+    Args:
+        space: the kernel's address space.
+        layout: what the kernel's own types gave.
+        known: names of modules that were looked through before.
+
+    Returns the completed layout, the modules that were looked through, and those that had something. A module
+    whose types are damaged or not in the dump is passed over: nothing that a module has is required.
+    """
+    looked: list[str] = []
+    used: list[str] = []
+    members = [need for need in needs.MEMBERS if need.name not in layout.members]
+    sizes = [need for need in needs.SIZES if need.name not in layout.sizes]
+    wanted = [b"\0" + tag.encode() + b"\0" for need in (*members, *sizes) for tag in tags(need)]
+    base = None
+    with suppress(DumpError, KernelDataError, LayoutError):
+        for module in module_types(space, layout) if wanted else ():
+            if module.name in known:
+                continue
+            looked.append(module.name)
+            with suppress(DumpError, KernelDataError, LayoutError):
+                data = space.read(module.va, min(module.size, DATA_LIMIT))
+                if not any(tag in data for tag in wanted):
+                    continue
+                base = base or kernel_btf(space, layout)
+                found = find_layout(Btf(data, base, f"BTF of module {module.name}"), members, sizes, ())
+                if found.members or found.sizes:
+                    used.append(module.name)
+                    layout = replace(
+                        layout,
+                        members=found.members | layout.members,
+                        sizes=found.sizes | layout.sizes,
+                    )
+    return layout, looked, used
+
+
+def _integer(space: AddressSpace, struct: int, member: Member) -> int:
+    return space.integer(struct + member.offset, member.size)
