@@ -3,6 +3,8 @@
 usage: python -m tests.lab capture KERNEL [VARIANT]   make one (variant: max) and print its folder
        python -m tests.lab list                       print what there is
        python -m tests.lab prune                      remove all but the newest of each kernel and variant
+
+The kernels stay as they were fetched: remove the folder kernels of the lab to take the newest packages again.
 """
 
 import shutil

@@ -101,7 +101,8 @@ def test_namespaced_pids(captured: Capture) -> None:
 @pytest.mark.lab("max", "nehalem")
 def test_five_levels_only_where_the_cpu_has_them(captured: Capture) -> None:
     cr4 = {int(value, 16) for value in re.findall(r"CR4=([0-9a-f]+)", captured.registers)}
-    assert {bool(value >> 12 & 1) for value in cr4} == {"-max-" in captured.folder.name}  # X86_CR4_LA57
+    has = "-max-" in captured.folder.name and not captured.facts["release"].startswith("5.10")  # built without
+    assert {bool(value >> 12 & 1) for value in cr4} == {has}  # X86_CR4_LA57
 
 
 @pytest.mark.lab("max", "nehalem", "plain", "kdump")
