@@ -11,10 +11,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from gcoretools.errors import PageAbsent
+from gcoretools.errors import DumpError, PageAbsent
 
 PAGE_SHIFT = 12
 PAGE_SIZE = 1 << PAGE_SHIFT
+
+READ_LIMIT = 1 << 30
+"""No structure is so large: a size beyond it came from damaged memory."""
 
 Pfns = NDArray[np.uint64]
 Buffer = bytes | bytearray | memoryview
@@ -63,9 +66,13 @@ class Dump(ABC):
         """(physical address, size in bytes) of what the dump holds, ascending: for searches."""
 
     def read(self, pa: int, size: int) -> bytes:
-        """`size` bytes at physical address `pa`; errors as for `pages`."""
+        """`size` bytes at physical address `pa`; errors as for `pages`, and PageAbsent where no memory can be."""
         if size <= 0:
             return b""
+        if pa < 0 or pa + size > 1 << 64:
+            raise self.absent(max(pa, 0) >> PAGE_SHIFT)
+        if size > READ_LIMIT:
+            raise DumpError(f"{self.path}: {size} bytes at physical {pa:#x}: more than can be wanted at once")
         first, last = pa >> PAGE_SHIFT, (pa + size - 1) >> PAGE_SHIFT
         start = pa & (PAGE_SIZE - 1)
         whole = self.pages(np.arange(first, last + 1, dtype=np.uint64))

@@ -18,7 +18,8 @@ PN_XNUM = 0xFFFF
 NO_ADDRESS = {32: 0xFFFFFFFF, 64: 0xFFFFFFFFFFFFFFFF}
 """p_paddr of a segment without a physical address (fs/proc/kcore.c: vmalloc and modules)."""
 
-SEGMENTS_LIMIT = 1 << 21
+SEGMENTS_LIMIT = 1 << 22
+"""More segments than any dump has: makedumpfile -E begins one at each gap of 256 pages or so."""
 
 _IDENT = struct.Struct("<4sBBB")
 _TYPES = {0: "no type", 1: "an object file or module", 2: "an executable, such as a vmlinux", 3: "a shared object"}
@@ -93,6 +94,8 @@ def read_headers(path: Path, data: memoryview) -> Headers:
     if phnum == PN_XNUM:
         raw = bytes_at(data, shoff + kind.section_info, 4, f"{path}: number of segments (PN_XNUM)")
         (phnum,) = struct.unpack("<I", raw)
+    if not phnum:
+        raise DumpError(f"{path}: an ELF file without segments (a Xen guest's core is one), which is not read")
     if phentsize != kind.program.itemsize or phnum > SEGMENTS_LIMIT:
         raise DumpError(f"{path}: {phnum} program headers of {phentsize} bytes cannot be: the header is damaged")
     programs = bytes_at(data, phoff, phnum * phentsize, f"{path}: program headers")

@@ -23,6 +23,10 @@ class PageRuns:
     end: NDArray[np.uint64]
     offset: NDArray[np.uint64]
 
+    def lists(self) -> tuple[list[int], list[int], list[int]]:
+        """The three columns as lists."""
+        return self.first.tolist(), self.end.tolist(), self.offset.tolist()
+
 
 def page_runs(paddr: Pfns, size: Pfns, offset: Pfns) -> PageRuns:
     """The whole pages of segments given by physical address, bytes in the file, and file offset, in any order.

@@ -7,7 +7,7 @@ import pytest
 
 from gcoretools.dumps import PAGE_SIZE, Note, open_dump, vmcoreinfo_note
 from gcoretools.errors import DumpError, PageAbsent
-from tests.written_dumps import numbered, write_elf
+from tests.written_dumps import numbered, write_elf, write_kdump
 
 PAGES = {pfn: numbered(pfn) for pfn in [*range(1, 40), *range(100, 130)]}
 NOTES = [Note("CORE", 1, b"\1" * 336), Note("VMCOREINFO", 0, b"OSRELEASE=6.1\nPAGESIZE=4096\n")]
@@ -53,6 +53,18 @@ def test_read_crosses_pages_and_segments(tmp_path: Path) -> None:
     dump = open_dump(write_elf(tmp_path / "vmcore", PAGES, segments=[(3, 5), (1, 3)]))
     assert dump.read(0x2FFE, 4) == PAGES[2][-2:] + PAGES[3][:2]
     assert dump.read(0x1000, 0) == b""
+
+
+@pytest.mark.parametrize(("pa", "size"), [(-8, 4), (-8, 16), (1 << 64, 8), ((1 << 64) - 4, 8), (1 << 80, 1 << 20)])
+def test_no_memory_can_be_there(tmp_path: Path, pa: int, size: int) -> None:
+    for write in (write_elf, write_kdump):
+        with pytest.raises(PageAbsent):
+            open_dump(write(tmp_path / "vmcore", PAGES)).read(pa, size)
+
+
+def test_a_size_out_of_damaged_memory_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(DumpError, match="more than can be wanted at once"):
+        open_dump(write_elf(tmp_path / "vmcore", PAGES)).read(0x1000, 1 << 50)
 
 
 @pytest.mark.parametrize("pfn", [0, 40, 99, 130, 2**40, 2**52 - 1])
@@ -125,6 +137,7 @@ def test_a_truncated_dump_says_what_is_missing(tmp_path: Path, cut: int, reason:
         (4, b"\7", "ELF class 7"),
         (5, b"\2", "big-endian"),
         (16, b"\2", "an executable, such as a vmlinux, not a dump"),
+        (56, b"\0\0", "without segments .a Xen guest's core"),
         (54, b"\x20", "program headers of 32 bytes cannot be"),
         (120 + 32, b"\xff" * 8, "the headers are damaged|beyond the end"),
         (120 + 8, b"\xff" * 8, "the headers are damaged|beyond the end"),

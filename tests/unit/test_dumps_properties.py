@@ -19,7 +19,7 @@ from gcoretools.dumps.search import find_vmcoreinfo
 from gcoretools.errors import GcoreError, PageAbsent
 from tests.written_dumps import flatten, numbered, write_elf, write_kdump
 
-relaxed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+relaxed = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 page_numbers = st.integers(0, 90) | st.integers(32_700, 32_800)
 kinds: dict[str, Callable[[int], bytes]] = {
