@@ -73,6 +73,13 @@ def kernel_btf(space: AddressSpace, layout: Layout) -> Btf:
     return Btf(space.read(start, stop - start), where="BTF in the dump")
 
 
+def module_btf(space: AddressSpace, module: ModuleTypes, base: Btf) -> Btf:
+    """The types of a module, which go on from the kernel's own. Raises LayoutError and as AddressSpace.read."""
+    if module.size > DATA_LIMIT:
+        raise LayoutError(f"module {module.name}: {module.size} bytes of BTF cannot be: the dump is damaged")
+    return Btf(space.read(module.va, module.size), base, f"BTF of module {module.name}")
+
+
 def complete(space: AddressSpace, layout: Layout, known: Collection[str]) -> tuple[Layout, list[str], list[str]]:
     """What needs.py wants and only a module has, such as zram's structs.
 
@@ -86,29 +93,47 @@ def complete(space: AddressSpace, layout: Layout, known: Collection[str]) -> tup
     """
     looked: list[str] = []
     used: list[str] = []
-    members = [need for need in needs.MEMBERS if need.name not in layout.members]
-    sizes = [need for need in needs.SIZES if need.name not in layout.sizes]
-    wanted = [b"\0" + tag.encode() + b"\0" for need in (*members, *sizes) for tag in tags(need)]
-    base = None
-    with suppress(DumpError, KernelDataError, LayoutError):
-        for module in module_types(space, layout) if wanted else ():
-            if module.name in known:
-                continue
-            looked.append(module.name)
-            with suppress(DumpError, KernelDataError, LayoutError):
-                data = space.read(module.va, min(module.size, DATA_LIMIT))
-                if not any(tag in data for tag in wanted):
-                    continue
+    base: Btf | None = None
+    for module in _listed(space, layout):
+        if module.name in known:
+            continue
+        looked.append(module.name)
+        members, sizes = _lacking(layout)
+        with suppress(DumpError, KernelDataError, LayoutError):
+            if _mentions(space, module, {tag for need in (*members, *sizes) for tag in tags(need)}):
                 base = base or kernel_btf(space, layout)
-                found = find_layout(Btf(data, base, f"BTF of module {module.name}"), members, sizes, ())
+                found = find_layout(module_btf(space, module, base), members, sizes, ())
                 if found.members or found.sizes:
                     used.append(module.name)
-                    layout = replace(
-                        layout,
-                        members=found.members | layout.members,
-                        sizes=found.sizes | layout.sizes,
-                    )
+                    layout = _joined(layout, found)
     return layout, looked, used
+
+
+def _listed(space: AddressSpace, layout: Layout) -> list[ModuleTypes]:
+    """The modules up to where the list is damaged."""
+    found = []
+    with suppress(DumpError, KernelDataError):
+        for module in module_types(space, layout):
+            found.append(module)
+    return found
+
+
+def _mentions(space: AddressSpace, module: ModuleTypes, tags: Collection[str]) -> bool:
+    """Whether any of these names stands in a module's BTF: few do, and a look is cheaper than the types."""
+    data = space.read(module.va, min(module.size, DATA_LIMIT))
+    return any(b"\0%s\0" % tag.encode() in data for tag in tags)
+
+
+def _lacking(layout: Layout) -> tuple[list[Need], list[Need]]:
+    """The members and sizes that the layout lacks."""
+    return (
+        [need for need in needs.MEMBERS if need.name not in layout.members],
+        [need for need in needs.SIZES if need.name not in layout.sizes],
+    )
+
+
+def _joined(layout: Layout, more: Layout) -> Layout:
+    return replace(layout, members=more.members | layout.members, sizes=more.sizes | layout.sizes)
 
 
 def _integer(space: AddressSpace, struct: int, member: Member) -> int:
