@@ -6,8 +6,10 @@ stream whole.
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import fields
 from typing import IO
 
@@ -64,6 +66,7 @@ class Writer:
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
+        _widen(fd)
         self._pack = msgpack.Packer(autoreset=True, unicode_errors="surrogateescape").pack
         self._pending = bytearray()
         self._count = 0
@@ -196,6 +199,12 @@ def _check_end(end: End, count: int, rest: Iterable[object]) -> None:
         raise StreamError(f"the stream lost records: {count} of {end.records} are here")
     if any(True for _ in rest):
         raise StreamError("the stream goes on after its end")
+
+
+def _widen(fd: int) -> None:
+    """Let a pipe hold a whole data record, as far as the system allows: both ends then work at once."""
+    with suppress(OSError):
+        fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, DATA_LIMIT)
 
 
 def write_all(fd: int, pieces: list[bytearray | bytes | memoryview]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Iterable
 from dataclasses import fields
 
@@ -60,7 +59,7 @@ def _task(process: Process, cpu: int) -> str:
     state = STATES.get(process.state, process.state)
     return (
         f"{mark}{process.tgid:7} {process.ppid:7} {cpu:3} {process.task:16x}  {state} {process.threads:3}"
-        f" {process.vsz >> 10:8} {process.rss >> 10:8} {process.comm}"
+        f" {process.vsz >> 10:8} {process.rss >> 10:8} {_one_line(process.comm)}"
     )
 
 
@@ -86,7 +85,7 @@ def _vma(vma: Vma) -> str:
     allowed = "".join(letter if vma.flags & bit else "-" for bit, letter in PERMISSIONS)
     allowed += "s" if vma.flags & VM_SHARED else "p"
     size = "-" if vma.dump_size < 0 else vma.dump_size >> 10
-    return f"  {vma.start:16x} {vma.size >> 10:10} {size:>10} {allowed} {vma.category:7} {vma.offset:8x} {vma.name}"
+    return f"  {vma.start:16x} {vma.size >> 10:10} {size:>10} {allowed} {vma.category:7} {vma.offset:8x} {_one_line(vma.name)}"
 
 
 def _extent(extent: Extent) -> str:
@@ -118,6 +117,10 @@ def _foreign(record: Record) -> str:
     return f"  {named}"
 
 
+def _one_line(text: str) -> str:
+    return text.replace("\n", "\\n")
+
+
 def _printable(text: str) -> str:
     """Text from the dump without what a terminal would obey, and without bytes that are no text."""
     return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
@@ -134,8 +137,3 @@ _LINES: dict[str, tuple[str, Callable[..., str]]] = {
     "pages": ("", _pages),
     "done": ("", _done),
 }
-
-
-def to_terminal() -> bool:
-    """Whether standard output is one."""
-    return sys.stdout.isatty()

@@ -27,6 +27,8 @@ class CoreFile:
 
     def write(self, data: bytes | memoryview) -> None:
         """Append bytes. Raises OutputError when they cannot be written."""
+        if not len(data):
+            return
         self._close_hole()
         with _output_errors():
             write_all(self._fd, [data])

@@ -20,7 +20,7 @@ def core_rules(image: Image) -> dict[str, object]:
             executable (429a22e776a2, 5.10).
         elf_header_by_magic: ... when it begins with the ELF magic (before 5.10, and again since
             84158b7f6a06, 5.18).
-        note_align: p_align of PT_NOTE (60592fb6b67c, 6.12).
+        note_align: whether p_align of PT_NOTE is 4 instead of 0 (60592fb6b67c, 6.12).
     """
     snapshot = image.has("dump_vma_snapshot")
     return {
@@ -28,7 +28,7 @@ def core_rules(image: Image) -> dict[str, object]:
         "elf_header_by_mode": snapshot,
         "elf_header_by_magic": not snapshot or _compares_magic(image),
         # Nothing in types or symbols names that change; this struct came in the same release.
-        "note_align": 4 if image.has("x86_xfeat_component") else 0,
+        "note_align": image.has("x86_xfeat_component"),
     }
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from importlib import import_module
-from types import ModuleType
 from typing import TypeVar
 
+from gcoretools.arch import architecture
 from gcoretools.dumps.dump import Dump
 from gcoretools.errors import KernelDataError, LayoutError, PageAbsent
 from gcoretools.layout.layout import Kernel, Member
@@ -30,6 +29,7 @@ class Image:
         kernel: where it keeps things.
 
     Attributes:
+        arch: the module of gcoretools.arch for it.
         memory: the kernel's own address space.
         paging: geometry of the kernel's and of every process's page table.
     """
@@ -37,14 +37,10 @@ class Image:
     def __init__(self, dump: Dump, kernel: Kernel) -> None:
         self.dump = dump
         self.kernel = kernel
+        self.arch = architecture(kernel.arch)
         self.paging: Paging = self.arch.paging(kernel.page_levels, "l1tf_mitigation" in kernel.layout.symbols)
         self.memory = AddressSpace(dump, self.paging, kernel.page_root)
         self._spans: dict[str, tuple[int, int]] = {}
-
-    @property
-    def arch(self) -> ModuleType:
-        """The module of gcoretools.arch for this kernel."""
-        return import_module(f"gcoretools.arch.{self.kernel.arch}")
 
     def has(self, *names: str) -> bool:
         """Whether the kernel has all these members, sizes, constants or symbols."""

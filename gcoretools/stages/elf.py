@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
-from gcoretools.arch import x86_64
-from gcoretools.core import layout, notes
+from gcoretools.arch import architecture
+from gcoretools.core import elf, notes
 from gcoretools.core.writer import CoreFile
 from gcoretools.errors import GcoreError, StreamError
 from gcoretools.records import Done, Extent, Header, Pages, Process, Record, Regs, Thread, Vma
@@ -36,21 +36,19 @@ def write_cores(
     """Write a core for each process of a stream; each process is given back when its core is whole.
 
     Args:
+        header: of the stream; `records` are those behind it.
         open_output: where each process's core goes.
         recover: registers of threads that have no `regs` record.
         gaps_are_zero: write gaps as zeros instead of leaving them out.
     Raises StreamError when records are missing or contradict each other, OutputError.
     """
     stream = iter(records)
-    align = header.rules.get("note_align") or 0
-    by_size = bool(header.rules.get("sorted"))
     for record in stream:
         if not isinstance(record, Process):
             continue
         parts, first = _collect(record, stream)
         with open_output(record) as fd:
-            core = _Core(parts, recover, by_size, gaps_are_zero)
-            core.write(CoreFile(fd), first, stream, align if isinstance(align, int) else 0)
+            _Core(header, parts, recover, gaps_are_zero).write(CoreFile(fd), first, stream)
         yield record
 
 
@@ -89,21 +87,23 @@ def _check(parts: _Parts) -> None:
 class _Core:
     """One core: its segments and notes out of the parts, then its data out of the stream."""
 
-    def __init__(self, parts: _Parts, recover: Recover, by_size: bool, gaps_are_zero: bool) -> None:
+    def __init__(self, header: Header, parts: _Parts, recover: Recover, gaps_are_zero: bool) -> None:
         self._parts = parts
-        self._vmas = layout.core_order(parts.vmas, by_size)
+        self._machine = architecture(header.kernel.get("arch")).MACHINE
+        self._note_align = 4 if header.rules.get("note_align") else 0
+        self._vmas = elf.core_order(parts.vmas, bool(header.rules.get("sorted")))
         if gaps_are_zero:
             for extent in parts.extents:
                 extent.what = "zero" if extent.what == "gap" else extent.what
-        self._loads = [load for vma, extents in self._with_extents() for load in layout.segments(vma, extents)]
+        self._loads = [load for vma, extents in self._with_extents() for load in elf.segments(vma, extents)]
         self._notes = b"".join(_notes(parts, self._vmas, recover))
 
-    def write(self, core: CoreFile, first: Record, stream: Iterator[Record], note_align: int) -> None:
+    def write(self, core: CoreFile, first: Record, stream: Iterator[Record]) -> None:
         """Headers, notes, then data as it comes. Raises StreamError when it is not what the extents say."""
-        core.write(layout.headers(self._loads, len(self._notes), note_align, x86_64.MACHINE))
+        core.write(elf.headers(self._loads, len(self._notes), self._note_align, self._machine))
         core.write(self._notes)
-        written = layout.EHDR.size + (len(self._loads) + 1) * layout.PHDR.size + len(self._notes)
-        core.zeros(layout.data_offset(len(self._loads), len(self._notes)) - written)
+        written = elf.EHDR.size + (len(self._loads) + 1) * elf.PHDR.size + len(self._notes)
+        core.zeros(elf.data_offset(len(self._loads), len(self._notes)) - written)
         data = self._data(first, stream)
         for extent in self._parts.extents:
             if extent.what == "zero":
@@ -112,7 +112,7 @@ class _Core:
                 self._copy(core, extent, data)
         if any(True for _ in data):
             raise StreamError(f"pid {self._parts.process.pid}: the stream has more pages than its extents say")
-        core.write(layout.trailer(self._loads))
+        core.write(elf.trailer(self._loads))
         core.finish()
 
     def _copy(self, core: CoreFile, extent: Extent, data: Iterator[Pages]) -> None:

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from gcoretools.core.elf import core_order
 from gcoretools.core.filter import dump_size, from_kernel
-from gcoretools.core.layout import core_order
 from gcoretools.dumps.dump import PAGE_SIZE
 from gcoretools.errors import GcoreError, KernelDataError, PageAbsent
 from gcoretools.kernel.core_rules import ELF_MAGIC
