@@ -16,9 +16,9 @@ class BtfWriter:
     def __init__(self, base: "BtfWriter | None" = None) -> None:
         self.first: int = base.first + base.count if base else 1
         self.first_string: int = base.first_string + len(base.strings) if base else 0
-        self.count = 0
+        self.count: int = 0
         self.words: list[int] = []
-        self.strings = b"\0"
+        self.strings: bytes = b"\0"
 
     def add(self, kind: str | int, name: str = "", size: int = 0, more: tuple[int, ...] = (), **info: int) -> int:
         """Any type: `more` are the words behind struct btf_type; info has vlen and flag."""

@@ -7,6 +7,7 @@ that is a complete struct or an enumerator is the unit walked, to see whether a 
 
 from __future__ import annotations
 
+import zlib
 from bisect import bisect_right
 from collections.abc import Collection, Iterator, Mapping
 from struct import error as StructError
@@ -18,7 +19,7 @@ from elftools.dwarf.die import DIE
 from elftools.dwarf.dwarfinfo import DebugSectionDescriptor, DWARFInfo
 from numpy.typing import NDArray
 
-from gcoretools.layout.dwarf_units import INLINE, STRP, Abbreviation, Unit, unit_starts
+from gcoretools.layout.dwarf_units import INLINE, STRP, Abbreviation, Unit, unit_length, unit_starts
 
 STRUCT_TAGS = frozenset((0x02, 0x13, 0x17, 0x16))  # class, struct, union; a typedef can stand for one
 ENUMERATOR_TAG = 0x28
@@ -26,15 +27,12 @@ _AT_NAME, _AT_DECLARATION = 0x03, 0x3C
 
 # What pyelftools and dwarf_units raise on damaged input.
 DAMAGE = (DWARFError, ELFError, ConstructError, StructError, LookupError, AttributeError, AssertionError,
-          ValueError, TypeError, OverflowError, NotImplementedError, RecursionError)  # fmt: skip
+          ValueError, TypeError, OverflowError, NotImplementedError, RecursionError, zlib.error)  # fmt: skip
 
 # Bytes of the forms that can stand before a DIE's name: old GCCs put DW_AT_sibling there.
 _BEFORE_NAME = {0x13: 4, 0x12: 2, 0x11: 1, 0x0B: 1, 0x05: 2, 0x06: 4, 0x0C: 1, 0x19: 0, 0x21: 0}
 
 _CHUNK = 1 << 22
-_SHORT = 4
-"""Names that are shorter with their NUL than an offset stand in the DIE itself (DW_FORM_string)."""
-
 Flags = NDArray[np.bool_]
 Places = NDArray[np.intp]
 
@@ -57,6 +55,7 @@ class DieSearch:
         self._abbreviations = _content(dwarf.debug_abbrev_sec)
         self._strings = _content(dwarf.debug_str_sec)
         self._starts = list(unit_starts(self._info))
+        self._offset_size = unit_length(self._info, 0)[2]
         self._units: dict[int, Unit] = {}
         self._codes: dict[int, list[tuple[bytes, int]]] = {}
         self.found: dict[str, DIE | None] = {}
@@ -65,7 +64,8 @@ class DieSearch:
         """Looks for the names that were not looked for before, and gives `found`."""
         wanted = {name.encode(): name for name in names if name not in self.found}
         self.found.update(dict.fromkeys(wanted.values()))
-        inline = {name for name in wanted if len(name) < _SHORT or not self._strings}
+        # GCC puts a name that is shorter with its NUL than an offset into the DIE itself (DW_FORM_string).
+        inline = {name for name in wanted if len(name) < self._offset_size or not self._strings}
         offsets = {at: name for name in wanted for at in _tails(self._strings, name)}
         waiting = inline | set(offsets.values())
         for start in range(0, len(self._info), _CHUNK):

@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import IO, cast
 
 import numpy as np
-from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
-from elftools.elf.sections import Section
 
 from gcoretools.dumps.notes import parse_notes
-from gcoretools.errors import GcoreError, LayoutError
+from gcoretools.errors import DumpError, LayoutError
 from gcoretools.layout.btf import Btf
 from gcoretools.layout.dwarf import Dwarf
+from gcoretools.layout.dwarf_search import DAMAGE
 from gcoretools.layout.kallsyms import Symbol, choose
 from gcoretools.layout.types import TypeSource
 
@@ -71,7 +70,7 @@ class Vmlinux:
             if ".symtab" not in self._sections and not self._has_types:
                 raise LayoutError(f"{path}: stripped: it has neither symbols nor types; give one with them with -k")
             self.build_id = self._build_id()
-        except (ELFError, UnicodeDecodeError, ValueError) as error:
+        except (DumpError, *DAMAGE) as error:
             raise LayoutError(
                 f"{path}: not a vmlinux: {error or 'no ELF file'}; give the uncompressed one with -k"
             ) from error
@@ -126,8 +125,11 @@ class Vmlinux:
         table = self._sections.get(".symtab")
         if table is None:
             return
-        names = self._elf.get_section(table["sh_link"]).data()
-        rows = np.frombuffer(_whole(table), _SYMBOL_64 if self._elf.elfclass == 64 else _SYMBOL_32)
+        try:
+            names = self._elf.get_section(table["sh_link"]).data()
+            rows = np.frombuffer(table.data(), _SYMBOL_64 if self._elf.elfclass == 64 else _SYMBOL_32)
+        except DAMAGE as error:
+            raise LayoutError(f"{self.path}: the symbols are damaged: {error or type(error).__name__}") from error
         kinds = rows["info"] & 0xF
         keep = (rows["shndx"] != 0) & (rows["name"] != 0) & (kinds != _STT_SECTION) & (kinds != _STT_FILE)
         if wanted is not None:
@@ -165,7 +167,7 @@ def find_vmlinux(build_id: str, release: str, root: Path = Path("/")) -> Path | 
 def _is_build(path: Path, build_id: str) -> bool:
     try:
         Vmlinux(path).check_build(build_id)
-    except GcoreError:
+    except LayoutError:
         return False
     return True
 
@@ -178,11 +180,6 @@ def _mapped(path: Path) -> IO[bytes]:
         raise LayoutError(f"{path}: {error.strerror}") from error
     except ValueError as error:
         raise LayoutError(f"{path}: the file is empty") from error
-
-
-def _whole(table: Section) -> bytes:
-    data: bytes = table.data()
-    return data[: len(data) - len(data) % (table["sh_entsize"] or 1)]
 
 
 def _occurrences(text: bytes, wanted: bytes) -> Iterator[int]:
