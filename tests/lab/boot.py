@@ -44,9 +44,10 @@ class Boot:
             version = self.versions.split()[0].rpartition("=")[2]
             with scratch(self.folder / "debug") as work:
                 deb = apt.download(f"linux-image-{release}-dbg={version}", work)
-                member = f"./usr/lib/debug/boot/vmlinux-{release}"
-                run(["sh", "-c", 'dpkg-deb --fsys-tarfile "$0" | tar -x -f - -C "$1" "$2"', deb, work, member])
-                (work / member).rename(path)
+                extract = 'dpkg-deb --fsys-tarfile "$0" | tar -x -f - -C "$1" --wildcards "*/vmlinux*"'
+                run(["sh", "-c", extract, deb, work])
+                found = (each for each in work.rglob("vmlinux*") if each.is_file() and not each.is_symlink())
+                next(found).rename(path)
         return path
 
 

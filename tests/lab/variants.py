@@ -35,7 +35,13 @@ _ROWS = (
     Variant("max"),
     Variant("nehalem", cpu="Nehalem", append="vsyscall=xonly"),
     Variant("plain", devices=()),
-    Variant("kdump", roles=(*EVERYBODY, "panic"), ending="panic", memory=640, append="crashkernel=256M printk.console_no_auto_verbose=1"),
+    Variant(
+        "kdump",
+        roles=(*EVERYBODY, "panic"),
+        ending="panic",
+        memory=640,
+        append="crashkernel=256M printk.console_no_auto_verbose=1",
+    ),
     Variant("bench", roles=("bench",), ending="facts", memory=2560, formats=("elf",), kernels=("6.1",)),
 )
 VARIANTS = {variant.name: variant for variant in _ROWS}
