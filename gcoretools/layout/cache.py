@@ -11,7 +11,7 @@ import os
 import re
 import tempfile
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgpack
@@ -110,19 +110,6 @@ def save(path: Path, entry: Entry) -> None:
             Path(temporary).unlink(missing_ok=True)
             raise
         _trim(path.parent)
-
-
-def moved(layout: Layout, distance: int, image: int) -> Layout:
-    """The layout with the symbols of the kernel image moved by `distance` bytes.
-
-    Args:
-        layout: as resolved.
-        distance: bytes; KASLR's offset from link to run time, or the negative of it for the way back.
-        image: lowest address that the image can have. Below it are per-CPU symbols that count from zero
-            (x86_64 up to 6.14) and absolute ones: these do not move.
-    """
-    symbols = {name: at + distance if at >= image else at for name, at in layout.symbols.items()}
-    return replace(layout, symbols=symbols)
 
 
 def _entry(plain: object) -> Entry:

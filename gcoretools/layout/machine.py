@@ -38,6 +38,17 @@ class Machine:
     kaslr_offset: int
     image: int
 
+    def linked(self, at: int) -> int:
+        """Link-time address of what stands at `at` in the dump.
+
+        Only the image moves: below it are per-CPU symbols that count from zero (x86_64 up to 6.14), and absolutes.
+        """
+        return at - self.kaslr_offset if at >= self.image else at
+
+    def running(self, at: int) -> int:
+        """Address in the dump of what was linked at `at`."""
+        return at + self.kaslr_offset if at >= self.image else at
+
     def space(self, dump: Dump) -> AddressSpace:
         """The kernel's address space."""
         return AddressSpace(dump, x86_64.paging(self.page_levels, inverted=False), self.page_root)

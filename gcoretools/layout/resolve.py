@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -76,7 +77,7 @@ def _entry(
     """What is known of the kernel, with symbols at their addresses in this dump."""
     kept = cache.load(path) if path else None
     if kept:
-        entry = replace(kept, layout=cache.moved(kept.layout, machine.kaslr_offset, machine.image))
+        entry = _mapped(kept, machine.running)
     elif given:
         entry = sources.from_vmlinux(given, info, machine)
     else:
@@ -87,9 +88,14 @@ def _entry(
             entry, layout=layout, modules=(*entry.modules, *looked), modules_used=(*entry.modules_used, *used)
         )
     if path and (looked or not kept):
-        linked = cache.moved(entry.layout, -machine.kaslr_offset, machine.image)
-        cache.save(path, replace(entry, layout=linked))
+        cache.save(path, _mapped(entry, machine.linked))
     return entry
+
+
+def _mapped(entry: Entry, address: Callable[[int], int]) -> Entry:
+    """The entry with every symbol's address put through a function."""
+    symbols = {name: address(at) for name, at in entry.layout.symbols.items()}
+    return replace(entry, layout=replace(entry.layout, symbols=symbols))
 
 
 def _with_modules(entry: Entry) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from gcoretools.errors import DumpError, KernelDataError, LayoutError
 from gcoretools.layout import modules, needs
-from gcoretools.layout.cache import Entry, moved
+from gcoretools.layout.cache import Entry
 from gcoretools.layout.kallsyms import Kallsyms, named_tables
 from gcoretools.layout.kallsyms_search import search_tables
 from gcoretools.layout.layout import Layout
@@ -60,7 +60,7 @@ def from_vmlinux(vmlinux: Vmlinux, info: VmcoreInfo, machine: Machine) -> Entry:
     found = vmlinux.symbols({*_SPELLINGS, "_stext"})
     if not found:
         raise LayoutError(f"{vmlinux.path}: it has no symbols; give a vmlinux that is not stripped with -k")
-    symbols = moved(Layout(symbols=found), machine.kaslr_offset, machine.image).symbols
+    symbols = {name: machine.running(at) for name, at in found.items()}
     start = info.symbols.get("_stext")
     if start and symbols.pop("_stext", start) != start:
         raise LayoutError(f"{vmlinux.path}: its _stext is not where the dump's kernel has it: it is another build")

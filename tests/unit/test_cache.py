@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gcoretools.layout import cache
-from gcoretools.layout.cache import Entry, cache_folder, entry_path, load, moved, save
+from gcoretools.layout.cache import Entry, cache_folder, entry_path, load, save
 from gcoretools.layout.layout import Layout, Member
 from gcoretools.layout.needs import Need
 
@@ -23,7 +23,6 @@ LAYOUT = Layout(
     symbols={"init_task": 0xFFFFFFFF82A1AA40, "runqueues": 0x31980},
 )
 ENTRY = Entry(LAYOUT, "BTF in the dump", "kallsyms in the dump", ("zram", "virtio"), ("zram",))
-IMAGE = 0xFFFFFFFF80000000
 
 
 def path_in(folder: Path, needs: tuple[Need, ...] = NEEDS, source: str = "dump") -> Path:
@@ -38,12 +37,6 @@ def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
     assert load(path) == ENTRY
     assert path.stat().st_mode & 0o777 == 0o600
     assert [*path.parent.iterdir()] == [path]
-
-
-def test_addresses_move_with_the_image_only() -> None:
-    there = moved(LAYOUT, 0x4400000, IMAGE)
-    assert there.symbols == {"init_task": 0xFFFFFFFF86E1AA40, "runqueues": 0x31980}
-    assert moved(there, -0x4400000, IMAGE) == LAYOUT
 
 
 def test_other_needs_and_other_sources_are_other_entries(tmp_path: Path) -> None:
