@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from .corefile import CoreFile, Note, Segment
+from .facts import Facts
 
 PAGE = 4096
 
@@ -34,12 +36,12 @@ class Judged:
     pages: int
 
 
-def judge(ours: CoreFile, kernels: CoreFile, gaps: list[tuple[int, int]], running: set[int]) -> Judged:
+def judge(ours: CoreFile, kernels: CoreFile, gaps: list[tuple[int, int]], threads: Iterable[Facts]) -> Judged:
     """Compare two cores.
 
     Args:
         gaps: (start, size) of what our stream reported as missing, in bytes.
-        running: PIDs, as the notes number them, of threads that ran in user mode when the dump was taken.
+        threads: what the process said of its threads: kind, tid, fs_base, gs_base.
     """
     missing = {page for start, size in gaps for page in range(start, start + size, PAGE)}
     pages = list(_pages(ours, kernels, missing))
@@ -48,7 +50,7 @@ def judge(ours: CoreFile, kernels: CoreFile, gaps: list[tuple[int, int]], runnin
         *_segments(ours, kernels, missing),
         *(f"page {va:#x} is wrong" for va, equal in pages if not equal),
         *_process_notes(ours, kernels),
-        *_threads(ours, kernels, running),
+        *_threads(ours, kernels, {thread["tid"]: thread for thread in threads}),
     ]
     return Judged(differences, len(pages))
 
@@ -69,7 +71,7 @@ def _segments(ours: CoreFile, kernels: CoreFile, missing: set[int]) -> Iterator[
     left = list(ours.loads)
     shift = ours.loads[0].offset - kernels.loads[0].offset
     for load in kernels.loads:
-        mine = []
+        mine: list[Segment] = []
         while left and load.va <= left[0].va < load.va + load.memsz and len(mine) * PAGE < load.memsz:
             mine.append(left.pop(0))
         if not any(page in missing for page in range(load.va, load.va + load.filesz, PAGE)):
@@ -92,7 +94,7 @@ def _rest(segment: Segment) -> tuple[int, int, int, int, int]:
 
 def _joined(segments: list[Segment]) -> tuple[int, int] | None:
     """Start and size of segments that follow each other without a hole."""
-    if not segments or any(a.va + a.memsz != b.va for a, b in zip(segments, segments[1:], strict=False)):
+    if not segments or any(a.va + a.memsz != b.va for a, b in itertools.pairwise(segments)):
         return None
     return segments[0].va, sum(s.memsz for s in segments)
 
@@ -122,7 +124,7 @@ def _process_notes(ours: CoreFile, kernels: CoreFile) -> Iterator[str]:
         yield f"notes are {[n.kind for n in ours.notes]}, the kernel's {order}"
 
 
-def _threads(ours: CoreFile, kernels: CoreFile, running: set[int]) -> Iterator[str]:
+def _threads(ours: CoreFile, kernels: CoreFile, facts: dict[int, Facts]) -> Iterator[str]:
     """Threads by PID, the first one first; general registers but for what the moment changes."""
     mine, theirs = ours.threads, kernels.threads
     if sorted(mine) != sorted(theirs) or next(iter(mine)) != next(iter(theirs)):
@@ -131,10 +133,20 @@ def _threads(ours: CoreFile, kernels: CoreFile, running: set[int]) -> Iterator[s
     for pid in mine.keys() & theirs.keys():
         yield from _fields(PRSTATUS_FIELDS, notes[0][pid], notes[1][pid], f"thread {pid}")
         in_call = mine[pid]["orig_rax"] != NO_CALL
-        allowed = RUNNING_ON if pid in running else CALL_RESULT if in_call else set()
+        allowed = RUNNING_ON if facts[pid]["kind"] == "spinning" else CALL_RESULT if in_call else set()
         for name, value in theirs[pid].items():
-            if mine[pid][name] != value and name not in allowed:
+            if (
+                mine[pid][name] != value
+                and name not in allowed
+                and not _cleared(name, mine[pid], value, facts[pid])
+            ):
                 yield f"thread {pid}: {name} is {mine[pid][name]:#x}, the kernel's {value:#x}"
+
+
+def _cleared(name: str, mine: dict[str, int], theirs: int, facts: Facts) -> bool:
+    """Before 5.16 (92307383082d) the other threads drop fs and gs before the core is written: then the
+    process's own word counts."""
+    return name in ("fs_base", "gs_base") and theirs == 0 and mine[name] == facts[name]
 
 
 def _fields(fields: tuple[tuple[str, int, int], ...], mine: Note, theirs: Note, what: str) -> Iterator[str]:

@@ -7,32 +7,13 @@ import pytest
 
 from .capture import spins
 from .corefile import CoreFile
-from .facts import Facts
 from .lab import Capture
+from .regions import PAGE, expected_pages
 from .variants import VARIANTS
-
-PAGE = 4096
-TOUCHED = {"all": (0, 1), "even": (0, 2), "none": (0, 0), "read": (0, 0)}
-# core(5): what filter 0x33 leaves out are shared mappings of files that have a name, and shared huge pages.
-NOT_BY_DEFAULT = {
-    "hugetlb-shared", "file-shared", "file-shared-offset", "file-shared-beyond", "tmpfs-shared", "posix-shm",
-}  # fmt: skip
 
 
 def roles(captured: Capture) -> tuple[str, ...]:
     return VARIANTS[captured.folder.name.split("-")[1]].roles
-
-
-def touched_pages(region: Facts) -> list[int]:
-    """The numbers of the pages that the process wrote."""
-    if region["touched"] not in TOUCHED:
-        return [int(number) for number in region["touched"].split(",")]
-    start, step = TOUCHED[region["touched"]]
-    return list(range(start, region["size"] // PAGE, step)) if step else []
-
-
-def spelled(region: str, page: int) -> bytes:
-    return f"{region:22} {page:08x}\n".encode() * 128
 
 
 @pytest.mark.lab("max", "nehalem", "plain")
@@ -72,11 +53,8 @@ def test_segment_bases(captured: Capture) -> None:
 @pytest.mark.parametrize("role", ["memory", "memory-default", "memory-all"])
 def test_pages_spell_their_regions(captured: Capture, role: str) -> None:
     core = CoreFile(captured.core(role))
-    absent = {"dontdump", *(NOT_BY_DEFAULT if role == "memory-default" else ())}
-    for region in captured.process(role)["regions"]:
-        for page in touched_pages(region):
-            found = core.read(region["start"] + page * PAGE, PAGE)
-            assert found == (None if region["name"] in absent else spelled(region["name"], page)), region["name"]
+    for name, address, page in expected_pages(captured.process(role)):
+        assert core.read(address, PAGE) == page, name
 
 
 @pytest.mark.lab("max", "nehalem", "plain")

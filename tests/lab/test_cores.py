@@ -1,0 +1,131 @@
+"""Our cores are the kernel's own cores of the same processes, by the judge's rules."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from . import pipeline
+from .corefile import CoreFile
+from .facts import Facts
+from .judge import judge
+from .lab import Capture
+from .regions import PAGE, expected_pages
+from .variants import EVERYBODY
+
+FULL_FILTER = "0x7f"
+
+
+def make_core(dump: Path, process: Facts, folder: Path) -> tuple[CoreFile, list[tuple[int, int]]]:
+    """A process's core by the commands, with -f 127 where that was its own filter, and the gaps in it."""
+    stream, core = folder / "pages.gc", folder / "core"
+    filter_ = ("-f", "127") if process["filter"] == FULL_FILTER else ()
+    pipeline.pipe(("gc-maps", dump, str(process["global_pid"])), ("gc-pages", *filter_), stdout=stream)
+    pipeline.run("gc-elf", stdin=stream, stdout=core)
+    return CoreFile(core), pipeline.gaps(stream)
+
+
+@pytest.mark.lab("max", "nehalem", "plain")
+@pytest.mark.parametrize("role", [*EVERYBODY, "spin", "sysspin"])
+def test_the_core_is_the_kernels(captured: Capture, role: str, tmp_path: Path) -> None:
+    process = captured.process(role)
+    core, gaps = make_core(captured.vmcore, process, tmp_path)
+    judged = judge(core, CoreFile(captured.core(role)), gaps, process["threads"])
+    assert judged.differences == []
+    assert judged.pages > 500
+
+
+@pytest.mark.lab("max")
+def test_the_first_thread_is_the_selected_one(captured: Capture, tmp_path: Path) -> None:
+    process = captured.process("threads")
+    for thread in process["threads"][:3]:
+        core, _ = make_core(captured.vmcore, {**process, "global_pid": thread["tid"]}, tmp_path)
+        assert next(iter(core.threads)) == thread["tid"]
+        assert sorted(core.threads) == sorted(each["tid"] for each in process["threads"])
+
+
+@pytest.mark.lab("max")
+def test_one_moment_in_two_formats(captured: Capture, tmp_path: Path) -> None:
+    """ELF and kdump-compressed of one stopped machine give the same file."""
+    process = captured.process("memory")
+    for name, dump in (("elf", captured.vmcore), ("kdump", captured.kdump)):
+        (tmp_path / name).mkdir()
+        make_core(dump, process, tmp_path / name)
+    assert same_file(tmp_path / "elf/core", tmp_path / "kdump/core")
+
+
+@pytest.mark.lab("kdump")
+@pytest.mark.parametrize("role", [*EVERYBODY, "panic"])
+def test_a_real_kdump_holds_what_the_processes_said(captured: Capture, role: str, tmp_path: Path) -> None:
+    """No core of the kernel's own is to be had after a panic: the processes' own words judge."""
+    process = captured.process(role)
+    core, gaps = make_core(captured.vmcore, process, tmp_path)
+    living = [thread for thread in process["threads"] if thread["kind"] != "exited"]
+    assert sorted(core.threads) == sorted(thread["tid"] for thread in living)
+    for thread in living:
+        found = core.threads[thread["tid"]]
+        wanted = {**thread["registers"], "fs_base": thread["fs_base"], "gs_base": thread["gs_base"]}
+        assert {name: found[name] for name in wanted} == wanted
+    if role.startswith("memory"):
+        for name, address, page in expected_pages(process):
+            assert is_missing(address, gaps) or core.read(address, PAGE) == page, name
+
+
+@pytest.mark.lab("kdump")
+def test_makedumpfile_leaves_the_core_as_it_is(captured: Capture, tmp_path: Path) -> None:
+    """Levels 0 and 1 keep all user memory; of level 31 every page that is in the core is right."""
+    process = captured.process("memory")
+    for kind in ("elf", "d0", "d1", "d31"):
+        (tmp_path / kind).mkdir()
+        core, gaps = make_core(captured.dumps[kind], process, tmp_path / kind)
+        if kind != "d31":
+            assert same_file(tmp_path / kind / "core", tmp_path / "elf/core")
+            continue
+        reasons = {r["reason"] for r in pipeline.records(tmp_path / "d31/pages.gc") if r["kind"] == "extent"}
+        assert any("makedumpfile -d 31" in reason for reason in reasons)
+        judged = judge(core, CoreFile(tmp_path / "elf/core"), gaps, process["threads"])
+        assert [d for d in judged.differences if not d.startswith("FILE")] == []
+
+
+@pytest.mark.lab("kdump")
+def test_the_current_task_is_the_one_that_panicked(captured: Capture, tmp_path: Path) -> None:
+    pipeline.run("gc-maps", captured.vmcore, stdout=tmp_path / "maps.gc")
+    (process,) = (r for r in pipeline.records(tmp_path / "maps.gc") if r["kind"] == "process")
+    panic = captured.process("panic")
+    panicking = next(thread for thread in panic["threads"] if thread["kind"] == "panics")
+    assert (process["tgid"], process["pid"]) == (panic["global_pid"], panicking["global_tid"])
+
+
+def test_cached_streams_give_the_same_core(captured: Capture, tmp_path: Path) -> None:
+    """Stages one by one through files, the registers before or after the pages, the dump moved, or gone."""
+    process = captured.process("threads")
+    make_core(captured.vmcore, process, tmp_path)
+    pid, core = str(process["global_pid"]), tmp_path / "core"
+    moved = tmp_path / "moved"
+    shutil.copyfile(captured.vmcore, moved)
+    maps, pages, all_, again = (tmp_path / name for name in ("maps.gc", "pages.gc", "all.gc", "again"))
+    pipeline.run("gc-maps", moved, pid, stdout=maps)
+    moved = moved.rename(tmp_path / "elsewhere")
+    pipeline.run("gc-pages", "-f", "127", "--dump", moved, stdin=maps, stdout=pages)
+    pipeline.run("gc-regs", "--dump", moved, stdin=pages, stdout=all_)
+    moved.unlink()
+    pipeline.run("gc-elf", stdin=all_, stdout=again)
+    assert same_file(again, core)
+    first = ("gc-tasks", captured.vmcore, pid)
+    pipeline.pipe(first, ("gc-maps",), ("gc-regs",), ("gc-pages", "-f", "127"), ("gc-elf",), stdout=again)
+    assert same_file(again, core)
+
+
+def same_file(one: Path, other: Path) -> bool:
+    """Whether two files have the same bytes, a piece at a time."""
+    if one.stat().st_size != other.stat().st_size:
+        return False
+    with one.open("rb") as a, other.open("rb") as b:
+        return all(a.read(1 << 22) == b.read(1 << 22) for _ in range(0, one.stat().st_size, 1 << 22))
+
+
+def is_missing(address: int, gaps: list[tuple[int, int]]) -> bool:
+    """Whether an address lies in a gap."""
+    return any(start <= address < start + size for start, size in gaps)

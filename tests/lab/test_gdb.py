@@ -1,0 +1,80 @@
+"""gdb sees the same in our cores as in the kernel's."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from .facts import Facts
+from .lab import Capture
+from .test_cores import make_core
+
+ROLES = ("threads", "dynamic", "zleader", "spin", "forked")
+
+
+def gdb(captured: Capture, role: str, core: Path, *commands: str) -> str:
+    """What gdb says of a core, with the guest's own programs and libraries."""
+    program = captured.sysroot / "bin" / ("gctest-dynamic" if role == "dynamic" else "gctest")
+    first = (f"set sysroot {captured.sysroot}", "set width 0", f"file {program}", f"core-file {core}")
+    words = [word for each in (*first, *commands) for word in ("-ex", each)]
+    return subprocess.run(["gdb", "-batch", "-nx", *words], capture_output=True, text=True, check=True).stdout
+
+
+def by_thread(text: str) -> dict[int, str]:
+    """The parts of `thread apply all` by LWP."""
+    parts = re.split(r"(?m)^Thread \d+ \((?:Thread \S+ )?\(?LWP (\d+)\)+:\n", text)[1:]
+    return {int(lwp): body for lwp, body in zip(parts[::2], parts[1::2], strict=True)}
+
+
+def frames(body: str, spinning: bool) -> list[str]:
+    """The frames of a backtrace; of a spinning thread's innermost one, which goes on, only its function."""
+    found = re.findall(r"(?m)^#\d+ .*", body)
+    return [re.sub(r"^#0 .*?(\w+) \(.*", r"#0 \1", found[0]), *found[1:]] if spinning else found
+
+
+def spinners(process: Facts) -> set[int]:
+    return {thread["tid"] for thread in process["threads"] if thread["kind"] == "spinning"}
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_threads_and_backtraces(captured: Capture, role: str, tmp_path: Path) -> None:
+    process = captured.process(role)
+    make_core(captured.vmcore, process, tmp_path)
+    cores = (tmp_path / "core", captured.core(role))
+    mine, theirs = (by_thread(gdb(captured, role, core, "thread apply all backtrace")) for core in cores)
+    living = {thread["tid"] for thread in process["threads"] if thread["kind"] != "exited"}
+    assert mine.keys() == theirs.keys() >= living
+    for lwp, body in mine.items():
+        spinning = lwp in spinners(process)
+        assert frames(body, spinning) == frames(theirs[lwp], spinning)
+        assert "??" not in body or "??" in theirs[lwp]
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_info_threads(captured: Capture, role: str, tmp_path: Path) -> None:
+    process = captured.process(role)
+    make_core(captured.vmcore, process, tmp_path)
+    cores = (tmp_path / "core", captured.core(role))
+    rows = [re.findall(r"LWP (\d+)\)* +(.*)", gdb(captured, role, core, "info threads")) for core in cores]
+    still = [{lwp: frame for lwp, frame in each if int(lwp) not in spinners(process)} for each in rows]
+    assert still[0] == still[1]
+    assert len(rows[0]) == len(rows[1]) > 0
+
+
+@pytest.mark.parametrize("role", ["threads", "dynamic", "memory"])
+def test_memory_and_mappings(captured: Capture, role: str, tmp_path: Path) -> None:
+    make_core(captured.vmcore, captured.process(role), tmp_path)
+    commands = ("x/64xg $sp", "x/8i $pc", "info proc mappings", "info auxv")
+    mine, theirs = (gdb(captured, role, core, *commands) for core in (tmp_path / "core", captured.core(role)))
+    assert without_signal(mine) == without_signal(theirs)
+    assert "Mapped address spaces" in mine
+
+
+def without_signal(text: str) -> list[str]:
+    """gdb's words but for what it says of the signal, which only the killed process has, and of the threads,
+    whose order is by the kernel's chance."""
+    told = r"Program terminated|\[Current thread|\[New LWP|#0 "
+    return [line for line in text.splitlines() if not re.match(told, line)]
