@@ -1,0 +1,189 @@
+"""`make bench`: how long the commands take, as ratios to cp of the same core and to the peers, in one run.
+
+Every figure is the median of several runs, each beside a run of what it is compared with. Peers (drgn, crash) are
+measured where they are installed.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+
+from tests.lab.lab import Capture, capture
+from tests.lab.pipeline import BIN
+
+RUNS = 5
+KERNEL = "6.1"
+
+# drgn's way to the same: the task list, and a process's memory a page at a time.
+DRGN_TASKS = """
+from drgn.helpers.linux.pid import for_each_task
+for task in for_each_task(prog):
+    print(task.pid.value_(), task.comm.string_().decode(errors="replace"))
+"""
+DRGN_PAGES = """
+import sys
+from drgn import FaultError
+from drgn.helpers.linux.mm import access_remote_vm, for_each_vma
+from drgn.helpers.linux.pid import find_task
+task = find_task(prog, int(sys.argv[1]))
+with open(sys.argv[2], "wb") as core:
+    for vma in for_each_vma(task.mm):
+        for page in range(vma.vm_start.value_(), vma.vm_end.value_(), 4096):
+            try:
+                core.write(access_remote_vm(task.mm, page, 4096))
+            except FaultError:
+                pass
+"""
+
+
+def main() -> None:
+    """Measure everything and print the table."""
+    small, large = capture(KERNEL, "max"), capture(KERNEL, "bench")
+    print(f"{os.cpu_count()} CPUs, page cache warm, medians of {RUNS} runs\n")
+    print("| what | seconds | beside | ratio |")
+    print("|---|---|---|---|")
+    with tempfile.TemporaryDirectory(dir=small.folder.parent) as folder:
+        _tasks(small)
+        _core(large, Path(folder))
+        _memory(large, Path(folder))
+
+
+def _tasks(small: Capture) -> None:
+    cached, fresh = _timed("gc-tasks", small.vmcore), _timed("gc-tasks", "--no-cache", small.vmcore)
+    _compare("`gc-tasks`, no cache", fresh)
+    _compare("`gc-tasks`, layout cached", cached)
+    if _has_drgn():
+        command = ("-c", str(small.vmcore), "-s", str(small.vmlinux()))
+        _compare("`gc-tasks`, no cache", fresh, "drgn, task list", lambda: _drgn(DRGN_TASKS, command))
+    if shutil.which("crash"):
+        _compare("`gc-tasks`, no cache", fresh, "crash, `ps`", lambda: _crash(small))
+
+
+def _core(large: Capture, folder: Path) -> None:
+    """A process with 1.5 GiB resident: maps, pages and core in one pipe, beside cp of that core."""
+    pid = str(large.process("bench")["global_pid"])
+    core, copy, other = folder / "core", folder / "copy", folder / "other"
+
+    def pipeline() -> None:
+        core.unlink(missing_ok=True)
+        line = f"{BIN}/gc-maps {large.vmcore} {pid} | {BIN}/gc-pages | {BIN}/gc-elf > {core}"
+        _run(["bash", "-o", "pipefail", "-c", line])
+
+    def cp() -> None:
+        copy.unlink(missing_ok=True)
+        _run(["cp", str(core), str(copy)])
+
+    pipeline()
+    size = core.stat().st_size >> 20
+    _compare(f"`gc-maps \\| gc-pages \\| gc-elf`, core of {size} MiB", pipeline, "`cp` of the core", cp)
+    if _has_drgn():
+        command = ("-c", str(large.vmcore), "-s", str(large.vmlinux()))
+        _compare(
+            "the same",
+            pipeline,
+            "drgn, a page at a time",
+            lambda: _drgn(DRGN_PAGES, command, pid, str(other)),
+            runs=1,
+        )
+
+
+def _memory(large: Capture, folder: Path) -> None:
+    """The most that each stage has resident, mapped pages of the dump aside."""
+    pid = str(large.process("bench")["global_pid"])
+    maps, pages = folder / "maps.gc", folder / "pages.gc"
+    stages = (
+        (["gc-maps", str(large.vmcore), pid], None, maps),
+        (["gc-pages"], maps, pages),
+        (["gc-elf"], pages, folder / "core"),
+    )
+    print("\n| stage | peak of its own memory, MiB |")
+    print("|---|---|")
+    for command, source, sink in stages:
+        print(f"| `{command[0]}` | {_peak(command, source, sink):.0f} |")
+
+
+def _peak(command: list[str], source: Path | None, sink: Path) -> float:
+    """Peak of RssAnon in MiB, looked at every 10 ms."""
+    with open(source or os.devnull, "rb") as stdin, sink.open("wb") as stdout:
+        process = subprocess.Popen(
+            [BIN / command[0], *command[1:]], stdin=stdin, stdout=stdout, stderr=subprocess.DEVNULL
+        )
+        peak = 0
+        while process.poll() is None:
+            try:
+                status = Path(f"/proc/{process.pid}/status").read_text()
+            except OSError:
+                break
+            found = [int(line.split()[1]) for line in status.splitlines() if line.startswith("RssAnon")]
+            peak = max([peak, *found])
+            time.sleep(0.01)
+    if process.wait():
+        sys.exit(f"{command[0]} failed")
+    return peak / 1024
+
+
+def _compare(
+    what: str,
+    ours: Callable[[], None],
+    beside: str = "",
+    theirs: Callable[[], None] | None = None,
+    runs: int = RUNS,
+) -> None:
+    """A row of the table: both in turn, and the median of the ratios of each turn."""
+    ours()
+    if theirs:
+        theirs()
+    turns = [(_seconds(ours), _seconds(theirs) if theirs else 0.0) for _ in range(runs)]
+    mine = statistics.median(turn[0] for turn in turns)
+    if not theirs:
+        print(f"| {what} | {mine:.2f} | | |", flush=True)
+        return
+    other = statistics.median(turn[1] for turn in turns)
+    ratio = statistics.median(turn[0] / turn[1] for turn in turns)
+    print(f"| {what} | {mine:.2f} | {beside}: {other:.2f} | {ratio:.2f} |", flush=True)
+
+
+def _seconds(call: Callable[[], None]) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def _timed(command: str, *arguments: str | Path) -> Callable[[], None]:
+    return lambda: _run([str(BIN / command), *map(str, arguments)])
+
+
+def _has_drgn() -> bool:
+    return find_spec("drgn") is not None
+
+
+def _drgn(script: str, options: tuple[str, ...], *arguments: str) -> None:
+    with tempfile.NamedTemporaryFile("w", suffix=".py") as file:
+        file.write(script)
+        file.flush()
+        _run([sys.executable, "-m", "drgn", "-q", *options, file.name, *arguments])
+
+
+def _crash(small: Capture) -> None:
+    _run(["crash", "-s", str(small.vmlinux()), str(small.vmcore)], stdin="ps\nquit\n")
+
+
+def _run(command: list[str], stdin: str = "") -> None:
+    done = subprocess.run(command, input=stdin, text=True, capture_output=True, check=False)
+    if done.returncode:
+        sys.exit(f"{command[0]} failed: {done.stderr}")
+
+
+if __name__ == "__main__":
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    main()
