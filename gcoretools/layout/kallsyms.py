@@ -109,24 +109,30 @@ def choose(symbols: Iterator[Symbol], wanted: Collection[str]) -> dict[str, int]
 def named_tables(read: Read, symbols: dict[str, int]) -> Kallsyms:
     """The tables that VMCOREINFO names, since 5fd8fea935a1 (6.0).
 
-    Raises LayoutError when they are damaged, KeyError when VMCOREINFO does not name them.
+    Raises LayoutError when it does not name them all, or they are damaged.
     """
-    names, table = symbols["kallsyms_names"], symbols["kallsyms_token_table"]
-    index = symbols["kallsyms_token_index"]
+    names, table, index, count_at = (
+        symbols.get(f"kallsyms_{name}", 0) for name in ("names", "token_table", "token_index", "num_syms")
+    )
     if not (0 < table - names < NAMES_LIMIT and 0 < index - table < TOKENS_LIMIT):
         raise LayoutError("kallsyms: the tables that VMCOREINFO names are not where they can be: it is damaged")
-    count = int.from_bytes(read(symbols["kallsyms_num_syms"], 4), "little")
+    count = int.from_bytes(read(count_at, 4), "little")
     if not 0 < count < COUNT_LIMIT:
         raise LayoutError(f"kallsyms: {count} symbols cannot be: the table is damaged")
-    offsets = symbols["kallsyms_offsets"]
-    base = symbols.get("kallsyms_relative_base")
-    data = read(offsets, 4 * count)
-    if base is None:
-        addresses = place_relative(data, offsets)
-    else:
-        addresses = base_relative(data, int.from_bytes(read(base, 8), "little"))
     tokens = split_tokens(read(table, index - table), read(index, 512))
-    return Kallsyms(count, read(names, table - names), tokens, addresses)
+    return Kallsyms(count, read(names, table - names), tokens, _named_addresses(read, symbols, count))
+
+
+def _named_addresses(read: Read, symbols: dict[str, int], count: int) -> NDArray[np.uint64]:
+    """The addresses, from whichever table VMCOREINFO names: it depends on the configuration and the release."""
+    offsets, base = symbols.get("kallsyms_offsets"), symbols.get("kallsyms_relative_base")
+    if offsets is None:
+        if "kallsyms_addresses" not in symbols:
+            raise LayoutError("kallsyms: VMCOREINFO names no table of addresses: it is damaged")
+        return np.frombuffer(read(symbols["kallsyms_addresses"], 8 * count), "<u8")
+    if base is None:
+        return place_relative(read(offsets, 4 * count), offsets)
+    return base_relative(read(offsets, 4 * count), int.from_bytes(read(base, 8), "little"))
 
 
 def split_tokens(table: bytes, index: bytes) -> list[bytes]:

@@ -17,6 +17,9 @@ from gcoretools.memory import AddressSpace
 IMAGE_ALIGNMENT = 2 << 20
 """The kernel image begins at a multiple of this (CONFIG_PHYSICAL_ALIGN, at least a large page)."""
 
+PHYSICAL_BITS = 52
+"""Width of a physical address, at most."""
+
 
 @dataclass(frozen=True, slots=True)
 class Machine:
@@ -76,10 +79,13 @@ def locate(dump: Dump, info: VmcoreInfo) -> Machine:
     if table < x86_64.START_KERNEL_MAP:
         raise LayoutError(f"{dump.path}: kernel {info.release} is not for x86_64; others are not read yet")
     base = _phys_base(dump, info)
+    root = table - x86_64.START_KERNEL_MAP + base
+    if not 0 <= root < 1 << PHYSICAL_BITS:
+        raise LayoutError(f"{dump.path}: the page table cannot be at {root:#x}: VMCOREINFO is damaged")
     machine = Machine(
         arch="x86_64",
         page_levels=5 if info.numbers.get("pgtable_l5_enabled") else 4,
-        page_root=table - x86_64.START_KERNEL_MAP + base,
+        page_root=root,
         phys_base=base,
         kaslr_offset=info.kaslr_offset,
         image=x86_64.START_KERNEL_MAP,

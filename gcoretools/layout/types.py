@@ -7,7 +7,8 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from gcoretools.layout.layout import Layout, Member
+from gcoretools.errors import LayoutError
+from gcoretools.layout.layout import OFFSET_LIMIT, Layout, Member
 from gcoretools.layout.needs import Need
 
 T = TypeVar("T")
@@ -124,6 +125,10 @@ def _walk(source: TypeSource, struct: Struct, path: list[str]) -> Member | None:
         if found is None:
             return None
         base += found.offset
+        if max(base, found.size) >= OFFSET_LIMIT:
+            raise LayoutError(
+                f"types: {name} of {found.size} bytes at {base} lies beyond any struct: they are damaged"
+            )
         member = Member(base, found.size, found.signed)
         if step + 1 < len(path):
             if found.nested is None:

@@ -1,12 +1,17 @@
 """Written kernels: each source, each way without it, and what is said when there is none left."""
 
+from contextlib import suppress
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from gcoretools.dumps import open_dump
-from gcoretools.errors import LayoutError
+from gcoretools.errors import GcoreError, LayoutError
 from gcoretools.layout import modules, needs, vmlinux
 from gcoretools.layout.layout import Kernel, Member
 from gcoretools.layout.needs import Need
@@ -84,6 +89,11 @@ def test_what_is_lacking(tmp_path: Path, lacking: set[str], reason: str) -> None
         ("NUMBER(phys_base)=4194304", "cannot be read"),
         ("SYMBOL(swapper_pg_dir)=c1000000", "not for x86_64"),
         ("SYMBOL(swapper_pg_dir)=0", "does not name"),
+        ("NUMBER(phys_base)=-1844674407370955161", "cannot be at"),
+        ("SYMBOL(kallsyms_names)=1", "not where they can be"),
+        ("SYMBOL(kallsyms_num_syms)=ffffffff81000000", "symbols cannot be"),
+        ("SYMBOL(kallsyms_num_syms)=1", "no page"),
+        ("SYMBOL(kallsyms_token_index)=ffffffffffffffff", "not where they can be"),
     ],
 )
 def test_vmcoreinfo_that_does_not_fit(tmp_path: Path, info: str, reason: str) -> None:
@@ -158,3 +168,29 @@ def test_an_endless_list_of_modules_ends(tmp_path: Path, zram: Need, monkeypatch
     monkeypatch.setattr(modules, "MODULES_LIMIT", 20)
     written = replace(with_modules(), symbols={"btf_modules": MODULES + 8})
     assert resolve(written, tmp_path).release
+
+
+@cache
+def written_file() -> bytes:
+    with TemporaryDirectory() as folder:
+        return with_modules().dump(Path(folder) / "vmcore").read_bytes()
+
+
+# Where damage can matter: headers and notes, page tables, modules and types.
+TABLES, ALL = 2000 + 0x8000, 2000 + 0x8000 + (1 << 18)
+PLACES = st.one_of(st.integers(0, 2000), st.integers(2000, TABLES), st.integers(0, ALL))
+    st.integers(0, 2000), st.integers(2000, 2000 + 0x8000), st.integers(0, 2000 + 0x8000 + (1 << 18))
+)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(PLACES, st.integers(0, 255)), min_size=1, max_size=8))
+def test_damaged_dumps_are_told_or_read(tmp_path: Path, changes: list[tuple[int, int]]) -> None:
+    data = bytearray(written_file())
+    for at, value in changes:
+        data[at % len(data)] = value
+    path = tmp_path / "damaged"
+    path.unlink(missing_ok=True)
+    path.write_bytes(data)
+    with suppress(GcoreError):
+        resolve_kernel(open_dump(path), use_cache=False)
