@@ -1,0 +1,111 @@
+"""Made-up structs: what members a fake kernel's structs have, at offsets drawn out of a seed.
+
+So nothing that is tested against them can have a real kernel's offsets wired in.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Collection
+
+from gcoretools.layout.layout import Layout, Member
+
+# A line a struct; `member:size` in bytes, `-4` a signed one, `3*upid` room for three structs of that name. What
+# a struct needs stands before it.
+STRUCTS = """
+upid                nr:-4 ns:8
+pid                 level:4 numbers:4*upid
+pid_link            pid:8
+pid_namespace       level:4
+uid_gid_map         nr_extents:4 extent:60 forward:8
+user_namespace      uid_map:uid_gid_map gid_map:uid_gid_map parent:8
+cred                uid:4 gid:4 user_ns:8
+percpu_counter      count:-8 counters:8
+maple_tree          ma_root:8
+maple_range_64      pivot:120 slot:128
+maple_arange_64     pivot:72 slot:80
+path                mnt:8 dentry:8
+fs_struct           root:path
+vfsmount            mnt_root:8
+mount               mnt:vfsmount mnt_parent:8 mnt_mountpoint:8
+super_block         s_dev:4
+inode               i_ino:8 i_mode:2 i_nlink:4 i_sb:8 i_flags:4
+dentry              d_parent:8 d_inode:8 d_op:8 d_name.name:8 d_name.len:4 d_hash.pprev:8
+dentry_operations   d_dname:8
+file                f_path.mnt:8 f_path.dentry:8
+vm_operations_struct name:8 fault:8
+vm_special_mapping  name:8
+vdso_image          data:8 size:8
+anon_vma_name       name:32
+vm_area_struct      vm_start:8 vm_end:8 vm_flags:8 vm_pgoff:8 vm_file:8 vm_ops:8 vm_private_data:8 anon_vma:8
+                    vm_next:8 anon_name:8
+mm_struct           pgd:8 map_count:-4 total_vm:8 arg_start:8 arg_end:8 start_brk:8 brk:8 start_stack:8
+                    saved_auxv:416 flags:8 binfmt:8 exe_file:8 mm_mt:maple_tree mmap:8 context.vdso:8
+                    context.vdso_image:8 rss_stat:4*percpu_counter
+signal_struct       thread_head:16 group_exit_code:-4 nr_threads:-4 pids:32 utime:8 stime:8 cutime:8 cstime:8
+task_struct         tasks:16 pid:-4 tgid:-4 comm:16 mm:8 flags:4 __state:4 exit_state:-4 static_prio:-4 stack:8
+                    group_leader:8 real_parent:8 signal:8 utime:8 stime:8 blocked:8 pending.signal:8 fs:8
+                    thread_node:16 thread_group:16 real_cred:8 uid:4 gid:4 thread_pid:8 pids:4*pid_link cpu:4
+                    thread.fsbase:8 thread.gsbase:8 thread.fsindex:2 thread.gsindex:2 thread.ds:2 thread.es:2
+rq                  curr:8
+"""
+
+# Structs of which only the size is known.
+SIZES = {"thread_union": 8192, "pt_regs": 168, "uid_gid_extent": 12}
+
+CONSTANTS = {
+    "PIDTYPE_PID": 0, "PIDTYPE_PGID": 2, "PIDTYPE_SID": 3, "MM_FILEPAGES": 0, "MM_ANONPAGES": 1,
+    "MM_SHMEMPAGES": 3, "maple_dense": 0, "maple_leaf_64": 1, "maple_range_64": 2, "maple_arange_64": 3,
+}  # fmt: skip
+
+# The numbers of PIDTYPE_ where the kernel's types do not name them.
+OLD_PIDTYPES = {"PIDTYPE_PID": 0, "PIDTYPE_PGID": 1, "PIDTYPE_SID": 2}
+
+# What kernels before the maple tree, struct pid in the task, and so on did not have.
+MODERN = (
+    "mm_struct.mm_mt", "signal_struct.thread_head", "task_struct.thread_node", "task_struct.thread_pid",
+    "signal_struct.pids", "vm_area_struct.anon_name", "mm_struct.context.vdso_image",
+)  # fmt: skip
+
+
+def draw(seed: int, without: Collection[str] = ()) -> Layout:
+    """A layout with members at random offsets.
+
+    Args:
+        seed: another one gives other offsets.
+        without: members ("task_struct.fs"), structs or constants that this kernel does not have.
+    """
+    chance = random.Random(seed)
+    members: dict[str, Member] = {}
+    sizes = dict(SIZES)
+    for name, fields in _structs().items():
+        at = 0
+        for field, size in sorted(fields.items(), key=lambda _: chance.random()):
+            at += 8 * chance.randrange(4)
+            members[f"{name}.{field}"] = Member(at, _bytes(size, sizes), size.startswith("-"))
+            at += -(-_bytes(size, sizes) // 8) * 8
+        sizes[name] = at + 8 * chance.randrange(4)
+    return Layout(
+        {key: m for key, m in members.items() if not {key, key.partition(".")[0]} & {*without}},
+        {name: size for name, size in sizes.items() if name not in without},
+        {name: value for name, value in CONSTANTS.items() if name not in without},
+    )
+
+
+def _structs() -> dict[str, dict[str, str]]:
+    structs: dict[str, dict[str, str]] = {}
+    name = ""
+    for line in STRUCTS.strip().splitlines():
+        words = line.split()
+        if not line.startswith(" "):
+            name = words.pop(0)
+        for word in words:
+            member, _, size = word.rpartition(":")
+            structs.setdefault(name, {})[member] = size
+    return structs
+
+
+def _bytes(size: str, sizes: dict[str, int]) -> int:
+    count, _, struct = size.rpartition("*")
+    each = sizes[struct] if struct in sizes else abs(int(struct))
+    return int(count or 1) * each
