@@ -61,7 +61,7 @@ def _elf(arguments: run.Arguments, report: run.Report) -> None:
     assert isinstance(header, Header)
     output = (lambda process: new_file(_named(template, process))) if template else _single_output()
     zero = arguments["--gaps"] == "zero"
-    recover = _recovery(header, arguments["--dump"])
+    recover = _recovery(header, arguments["--dump"], report)
     for process in write_cores(header, _with_process(records), output, recover, zero):
         report.say(run.PROGRESS, f"pid {process.pid}: {process.comm}: done")
         if template:
@@ -103,14 +103,20 @@ def _with_process(records: Iterator[Record]) -> Iterator[Record]:
         raise StreamError("the stream has no process")
 
 
-def _recovery(header: Header, dump: str | None) -> Callable[[Thread], Regs]:
+def _recovery(header: Header, dump: str | None, report: run.Report) -> Callable[[Thread], Regs]:
     """How to get the registers of a thread that came without: the dump is opened when the first one does."""
 
     @cache
     def registers() -> ThreadRegisters:
         return ThreadRegisters(source.from_header(header, dump))
 
-    return lambda thread: thread_registers(thread, registers())
+    def recover(thread: Thread) -> Regs:
+        found = thread_registers(thread, registers())
+        if not found.registers:
+            report.say(run.PAGE_FAULTS, f"thread {thread.pid}: registers {found.origin}")
+        return found
+
+    return recover
 
 
 if __name__ == "__main__":

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable, Iterator
 
 from gcoretools.commands import run
+from gcoretools.records import Record, Regs
 from gcoretools.stages.regs import add_registers
 from gcoretools.stages.tasks import Tasks
 
@@ -44,7 +46,15 @@ def _regs(arguments: run.Arguments, report: run.Report) -> None:
     header, image, records = run.opened(arguments)
     if records is None:
         records = Tasks(image).selected(arguments["SELECTOR"])
-    run.emit(header, add_registers(records, image), report)
+    run.emit(header, tell_lost(add_registers(records, image), report), report)
+
+
+def tell_lost(records: Iterable[Record], report: run.Report) -> Iterator[Record]:
+    """The records, with each thread told whose registers could not be recovered."""
+    for record in records:
+        if isinstance(record, Regs) and not record.registers:
+            report.say(run.PAGE_FAULTS, f"thread {record.pid}: registers {record.origin}")
+        yield record
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from gcoretools.commands import run, show
+from gcoretools.errors import UsageError
 from gcoretools.stages import source
 from gcoretools.stages.tasks import Tasks
 
@@ -44,6 +45,8 @@ def main(argv: list[str] | None = None) -> int:
 def _tasks(arguments: run.Arguments, report: run.Report) -> None:
     header, image = source.from_dump(arguments["VMCORE"], arguments["-k"], not arguments["--no-cache"])
     tasks = Tasks(image)
+    if arguments["SELECTOR"] and (arguments["--comm"] or arguments["-a"]):
+        raise UsageError("--comm and -a choose among all tasks; they do not go with a SELECTOR")
     if arguments["SELECTOR"]:
         records = tasks.selected(arguments["SELECTOR"])
     else:

@@ -27,12 +27,17 @@ class Tasks:
         Args:
             comm: only those with this name.
             kernel_threads: the kernel's own too.
+        Raises SelectorError when no group has the name.
         """
+        found = False
         for leader in task.leaders(self._image):
             if not kernel_threads and task.is_kernel_thread(leader):
                 continue
             if comm is None or leader.string("comm") == comm:
+                found = True
                 yield from self.group(leader, leader)
+        if comm is not None and not found:
+            raise SelectorError(f"no thread group is named {comm!r} (gc-tasks lists all)")
 
     def selected(self, selectors: list[str]) -> Iterator[Record]:
         """The thread groups that selectors name, in their order; none: the current task's.
