@@ -179,8 +179,6 @@ def written_file() -> bytes:
 # Where damage can matter: headers and notes, page tables, modules and types.
 TABLES, ALL = 2000 + 0x8000, 2000 + 0x8000 + (1 << 18)
 PLACES = st.one_of(st.integers(0, 2000), st.integers(2000, TABLES), st.integers(0, ALL))
-    st.integers(0, 2000), st.integers(2000, 2000 + 0x8000), st.integers(0, 2000 + 0x8000 + (1 << 18))
-)
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
