@@ -15,6 +15,18 @@ FORMAT = "gcoretools"
 # The most bytes that one `pages` record carries.
 DATA_LIMIT = 1 << 20
 
+# What a number must be on the wire, where a core's notes and headers have room for no other.
+U64 = int
+U32 = int
+I32 = int
+
+# A task's state as ps(1) shows it: one ASCII letter.
+Letter = str
+
+# Four of them: pid, ppid, pgrp, sid; and utime, stime, cutime, cstime.
+Ids = list[int]
+Times = list[int]
+
 
 @dataclass(slots=True)
 class Record:
@@ -42,27 +54,27 @@ class Process(Record):
     """A thread group, as its leader and its memory say."""
 
     kind: ClassVar[str] = "process"
-    tgid: int  # as the initial pid namespace numbers it
-    pid: int  # of the thread that was selected; the leader's otherwise
-    ppid: int  # as the initial pid namespace numbers it
-    task: int  # virtual address of the leader's task_struct
+    tgid: I32  # as the initial pid namespace numbers it
+    pid: I32  # of the thread that was selected; the leader's otherwise
+    ppid: I32  # as the initial pid namespace numbers it
+    task: U64  # virtual address of the leader's task_struct
     comm: str  # the leader's name
-    state: str  # the leader's state, a letter as ps shows it
-    threads: int  # how many follow
+    state: Letter  # the leader's
+    threads: U32  # how many follow
     active: bool  # whether one of them was running when the dump was taken
-    uid: int  # real user id, as its own user namespace numbers it
-    gid: int
-    nice: int
-    flags: int  # PF_ bits of the leader
-    namespace_ids: list[int]  # the leader's pid, ppid, pgrp, sid in its own pid namespace
-    mm: int = 0  # virtual address of its mm_struct; 0: a kernel thread, or it has exited
-    page_table: int = 0  # physical address of its top page table, in bytes
-    bits: int = 64  # 32 or 64: the class of its core
-    rss: int = 0  # resident, in bytes
-    vsz: int = 0  # mapped, in bytes
+    uid: U32  # real user id, as its own user namespace numbers it
+    gid: U32
+    nice: I32
+    flags: U64  # PF_ bits of the leader
+    namespace_ids: Ids  # the leader's pid, ppid, pgrp, sid in its own pid namespace
+    mm: U64 = 0  # virtual address of its mm_struct; 0: a kernel thread, or it has exited
+    page_table: U64 = 0  # physical address of its top page table, in bytes
+    bits: U32 = 64  # 32 or 64: the class of its core
+    rss: U64 = 0  # resident, in bytes
+    vsz: U64 = 0  # mapped, in bytes
     arguments: str = ""  # the start of its command line, NUL behind each argument
     auxv: bytes = b""  # the auxiliary vector up to and with AT_NULL
-    coredump_filter: int = 0  # the bits of /proc/PID/coredump_filter
+    coredump_filter: U64 = 0  # the bits of /proc/PID/coredump_filter
 
 
 @dataclass(slots=True)
@@ -70,17 +82,17 @@ class Thread(Record):
     """A thread of the process before it. The selected thread comes first."""
 
     kind: ClassVar[str] = "thread"
-    pid: int  # as the initial pid namespace numbers it
-    task: int  # virtual address of its task_struct
-    stack: int  # virtual address of the low end of its kernel stack
+    pid: I32  # as the initial pid namespace numbers it
+    task: U64  # virtual address of its task_struct
+    stack: U64  # virtual address of the low end of its kernel stack
     comm: str
-    state: str
-    cpu: int  # the one that it runs on or ran on last
+    state: Letter
+    cpu: U32  # the one that it runs on or ran on last
     active: bool  # it was that CPU's current task when the dump was taken
-    namespace_ids: list[int]  # pid, ppid, pgrp, sid in its own pid namespace
-    pending: int  # signals pending for the thread, a bit each from signal 1 on
-    blocked: int  # signals that it blocks
-    times: list[int]  # utime, stime, cutime, cstime in nanoseconds
+    namespace_ids: Ids  # pid, ppid, pgrp, sid in its own pid namespace
+    pending: U64  # signals pending for the thread, a bit each from signal 1 on
+    blocked: U64  # signals that it blocks
+    times: Times  # utime, stime, cutime, cstime in nanoseconds
 
 
 @dataclass(slots=True)
@@ -88,7 +100,7 @@ class Regs(Record):
     """The registers of the thread before it."""
 
     kind: ClassVar[str] = "regs"
-    pid: int
+    pid: I32
     origin: str  # where they came from, in words
     registers: dict[str, int]  # the general registers by name
     notes: list[dict[str, object]]  # {"owner", "type", "data"}: the core's notes for this thread, in order
@@ -99,16 +111,16 @@ class Vma(Record):
     """A mapping of the process."""
 
     kind: ClassVar[str] = "vma"
-    start: int  # virtual address
-    size: int  # bytes
-    flags: int  # VM_ bits of the kernel
+    start: U64  # virtual address
+    size: U64  # bytes
+    flags: U64  # VM_ bits of the kernel
     category: str  # a key of gcoretools.core.filter.CATEGORIES: AP, AS, FP, ... or "special", "IO"
     written: bool  # it has pages of its own (an anon_vma)
-    offset: int  # into the file, in bytes
+    offset: U64  # into the file, in bytes
     file: bool  # it maps a file: NT_FILE names it
     device: list[int]  # major, minor of the file's file system
-    inode: int
-    mode: int  # st_mode of the file
+    inode: U64
+    mode: U32  # st_mode of the file
     name: str  # path as the kernel would print it, "[heap]", "[stack]", "[vdso]", or ""
     faultable: bool  # an empty page-table entry can be filled from the file or the mapping's owner
     dump_size: int = -1  # bytes that the filter selects, from `start` on; -1: gc-pages has not decided yet
@@ -119,8 +131,8 @@ class Extent(Record):
     """What a core holds of [start, start + size): the extents of a process come before its first page."""
 
     kind: ClassVar[str] = "extent"
-    start: int  # virtual address
-    size: int  # bytes
+    start: U64  # virtual address
+    size: U64  # bytes
     what: str  # "data", "zero" (never touched), or "gap"
     reason: str = ""  # why a gap is one
 
@@ -130,7 +142,7 @@ class Pages(Record):
     """Memory: the bytes from `start` on, at most DATA_LIMIT, all in one data extent."""
 
     kind: ClassVar[str] = "pages"
-    start: int  # virtual address
+    start: U64  # virtual address
     data: bytes | memoryview
 
 
@@ -139,9 +151,9 @@ class Done(Record):
     """The end of a process, with its totals."""
 
     kind: ClassVar[str] = "done"
-    tgid: int
-    data: int = 0  # bytes in data extents
-    zero: int = 0
+    tgid: I32
+    data: U64 = 0  # bytes in data extents
+    zero: U64 = 0
     gaps: dict[str, int] = field(default_factory=dict)  # bytes by reason
 
 

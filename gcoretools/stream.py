@@ -15,7 +15,7 @@ from typing import IO
 
 import msgpack
 
-from gcoretools.errors import StreamError
+from gcoretools.errors import KernelDataError, StreamError
 from gcoretools.records import DATA_LIMIT, FORMAT, KINDS, VERSION, End, Extent, Foreign, Header, Pages, Record, Vma
 
 # Small records are collected up to this many bytes before they are written.
@@ -24,6 +24,12 @@ COLLECTED = 1 << 16
 # The longest list or map in a record, and the longest string: the header's layout is the largest of all.
 ITEMS_LIMIT = 1 << 16
 TEXT_LIMIT = 1 << 20
+
+# The longest record in bytes: one of this size that is all empty maps already takes half a GiB.
+RECORD_LIMIT = 1 << 23
+
+# How deep lists and maps lie in each other at most: the header's layout takes four.
+DEPTH_LIMIT = 16
 
 
 def _list_of(check: Callable[[object], bool]) -> Callable[[object], bool]:
@@ -38,17 +44,44 @@ def _is(cls: type) -> Callable[[object], bool]:
     return lambda value: type(value) is cls
 
 
+def _between(low: int, high: int) -> Callable[[object], bool]:
+    return lambda value: type(value) is int and low <= value < high
+
+
+def _four(check: Callable[[object], bool]) -> Callable[[object], bool]:
+    return lambda value: isinstance(value, list) and len(value) == 4 and all(check(item) for item in value)
+
+
+def _is_letter(value: object) -> bool:
+    return isinstance(value, str) and len(value) == 1 and value.isascii()
+
+
+def _is_plain(value: object, depth: int = DEPTH_LIMIT) -> bool:
+    """Whether a value of no schema is one that we can pass on and show: not too deep, and text for keys."""
+    if isinstance(value, dict):
+        return depth > 0 and all(isinstance(k, str) and _is_plain(v, depth - 1) for k, v in value.items())
+    if isinstance(value, list):
+        return depth > 0 and all(_is_plain(item, depth - 1) for item in value)
+    return value is None or type(value) in (bool, int, float, str, bytes)
+
+
 # What a field's annotation in records.py demands of the value on the wire.
 CHECKS: dict[str, Callable[[object], bool]] = {
     "int": _is(int),
+    "U64": _between(0, 1 << 64),
+    "U32": _between(0, 1 << 32),
+    "I32": _between(-1 << 31, 1 << 31),
+    "Ids": _four(_between(-1 << 31, 1 << 31)),
+    "Times": _four(_between(0, 1 << 64)),
+    "Letter": _is_letter,
     "str": _is(str),
     "bool": _is(bool),
     "bytes": _is(bytes),
     "bytes | memoryview": _is(bytes),
     "list[int]": _list_of(_is(int)),
     "dict[str, int]": _map_to(_is(int)),
-    "dict[str, object]": _map_to(lambda value: True),
-    "list[dict[str, object]]": _list_of(_map_to(lambda value: True)),
+    "dict[str, object]": _map_to(_is_plain),
+    "list[dict[str, object]]": _list_of(_map_to(_is_plain)),
 }
 
 _FIELDS = {
@@ -72,12 +105,18 @@ class Writer:
         self._count = 0
 
     def write(self, record: Record) -> None:
-        """One record. Raises OSError when the descriptor takes no more."""
+        """One record.
+
+        Raises OSError when the descriptor takes no more, KernelDataError when a number is too large for the wire.
+        """
         self._count += 1
         if isinstance(record, Pages):
             self._write_pages(record)
             return
-        self._pending += self._pack(to_wire(record))
+        try:
+            self._pending += self._pack(to_wire(record))
+        except OverflowError as error:
+            raise KernelDataError(f"a {record.kind} record has a number of more than 64 bits") from error
         if len(self._pending) >= COLLECTED:
             self.flush()
 
@@ -119,7 +158,10 @@ def from_wire(wire: object) -> Record:
         raise StreamError("the input is not a stream of gcoretools (was text fed to it?)")
     cls = KINDS.get(kind)
     if cls is None:
+        _check_unknown(wire, kind)
         return Foreign(wire)
+    if cls is Header:
+        _check_version(wire)
     del wire["kind"]
     values = {}
     for name, annotation, check in _FIELDS[kind]:
@@ -127,10 +169,27 @@ def from_wire(wire: object) -> Record:
         if not check(value):
             raise StreamError(f"the stream's {kind} record has no proper {name} ({annotation})")
         values[name] = value
+    _check_unknown(wire, kind)
     record = cls(**values)
     record.more = wire or None
     _check_range(record)
     return record
+
+
+def _check_unknown(fields: object, kind: str) -> None:
+    """What no schema describes is passed on as it came; so it must be something that can be."""
+    if not _is_plain(fields):
+        raise StreamError(f"the stream's {kind} record has unknown fields that cannot be passed on")
+
+
+def _check_version(wire: dict[str, object]) -> None:
+    """Before all else: another version's header may have other fields."""
+    if wire.get("format") != FORMAT:
+        raise StreamError("the input is not a stream of gcoretools: its header is of another format")
+    if wire.get("version") != VERSION:
+        raise StreamError(
+            f"the stream is of version {wire.get('version')}, this command reads version {VERSION}: make it anew"
+        )
 
 
 def _check_range(record: Record) -> None:
@@ -151,7 +210,7 @@ def read_stream(file: IO[bytes]) -> Iterator[Record]:
     unpacker = msgpack.Unpacker(
         file,
         read_size=DATA_LIMIT,
-        max_buffer_size=1 << 26,
+        max_buffer_size=RECORD_LIMIT,
         max_bin_len=DATA_LIMIT,
         max_str_len=TEXT_LIMIT,
         max_array_len=ITEMS_LIMIT,
@@ -186,18 +245,14 @@ def _decoded(unpacker: Iterable[object]) -> Iterator[Record]:
 
 
 def _check_header(record: Record) -> None:
-    if not isinstance(record, Header) or record.format != FORMAT:
+    if not isinstance(record, Header):
         raise StreamError("the input is not a stream of gcoretools: it does not begin with a header")
-    if record.version != VERSION:
-        raise StreamError(
-            f"the stream is of version {record.version}, this command reads version {VERSION}: make it anew"
-        )
 
 
-def _check_end(end: End, count: int, rest: Iterable[object]) -> None:
+def _check_end(end: End, count: int, unpacker: msgpack.Unpacker) -> None:
     if end.records != count:
         raise StreamError(f"the stream lost records: {count} of {end.records} are here")
-    if any(True for _ in rest):
+    if unpacker.read_bytes(1):
         raise StreamError("the stream goes on after its end")
 
 

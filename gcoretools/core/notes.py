@@ -16,7 +16,7 @@ PRSTATUS = "<iiih2xQQiiii8q"
 PRSTATUS_END = "<i4x"
 
 # struct elf_prpsinfo: state, sname, zomb, nice, flag, uid, gid, pid, ppid, pgrp, sid, fname, psargs.
-PRPSINFO = "<bcbb4xQIIiiii16s80s"
+PRPSINFO = "<bcbB4xQIIiiii16s80s"
 
 # State letters in the order of pr_state; the kernel shows any later one as '.' (fill_psinfo).
 PSINFO_STATES = "RSDTZW"
@@ -48,7 +48,7 @@ def prpsinfo(process: Process) -> bytes:
         state if state >= 0 else len(PSINFO_STATES),
         process.state.encode() if state >= 0 else b".",
         process.state == "Z",
-        process.nice,
+        process.nice & 0xFF,
         process.flags,
         process.uid,
         process.gid,
@@ -63,7 +63,7 @@ def file_note(vmas: Iterable[Vma]) -> bytes:
     files = [vma for vma in vmas if vma.file]
     words = [len(files), PAGE_SIZE]
     for vma in files:
-        words += [vma.start, vma.start + vma.size, vma.offset // PAGE_SIZE]
+        words += [vma.start, (vma.start + vma.size) % (1 << 64), vma.offset // PAGE_SIZE]
     return struct.pack(f"<{len(words)}Q", *words) + b"".join(_encoded(vma.name) + b"\0" for vma in files)
 
 
