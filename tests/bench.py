@@ -22,6 +22,9 @@ from tests.lab.lab import Capture, capture
 from tests.lab.pipeline import BIN
 
 RUNS = 5
+
+# What the measured process has resident, in MiB.
+RESIDENT = 1536
 KERNEL = "6.1"
 
 # drgn's way to the same: the task list, and a process's memory a page at a time.
@@ -85,6 +88,8 @@ def _core(large: Capture, folder: Path) -> None:
 
     pipeline()
     size = core.stat().st_size >> 20
+    if size < RESIDENT:
+        sys.exit(f"the core has {size} MiB, not the {RESIDENT} that the process wrote")
     _compare(f"`gc-maps \\| gc-pages \\| gc-elf`, core of {size} MiB", pipeline, "`cp` of the core", cp)
     if _has_drgn():
         command = ("-c", str(large.vmcore), "-s", str(large.vmlinux()))

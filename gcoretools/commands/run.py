@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -37,6 +38,9 @@ class Report:
     def __init__(self, name: str, level: int) -> None:
         self.name = name
         self._level = level
+        shown = logging.StreamHandler() if level & LIBRARY_ERRORS else logging.NullHandler()
+        shown.setFormatter(logging.Formatter(f"{name}: %(message)s"))
+        logging.getLogger("gcoretools").addHandler(shown)
 
     def say(self, kind: int, sentence: str) -> None:
         """A sentence of a kind, when that kind is asked for."""

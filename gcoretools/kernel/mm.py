@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+
 from gcoretools.dumps.dump import PAGE_SIZE
 from gcoretools.errors import KernelDataError, PageAbsent
 from gcoretools.kernel.cpu import cpu_count, per_cpu
 from gcoretools.kernel.image import Image, Struct
 from gcoretools.memory import AddressSpace
+
+LOG = logging.getLogger(__name__)
 
 # ELF_PRARGSZ of include/uapi/linux/elfcore.h, less the closing NUL.
 ARGUMENTS_LIMIT = 79
@@ -36,7 +40,8 @@ def arguments(image: Image, mm: Struct) -> str:
     memory = AddressSpace(image.dump, image.paging, page_table(image, mm))
     try:
         return memory.read(mm["arg_start"], size).decode("utf-8", "surrogateescape")
-    except (KernelDataError, PageAbsent):
+    except (KernelDataError, PageAbsent) as error:
+        LOG.warning("mm_struct at %#x: its arguments are not in the dump: %s", mm.address, error)
         return ""
 
 

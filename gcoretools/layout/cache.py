@@ -5,8 +5,8 @@ Addresses in it are those of the link, so that one entry serves every boot of th
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
+import logging
 import os
 import re
 import tempfile
@@ -19,6 +19,8 @@ import msgpack
 from gcoretools.errors import LayoutError
 from gcoretools.layout.layout import Layout, layout_from_plain, layout_to_plain
 from gcoretools.layout.needs import Need
+
+LOG = logging.getLogger(__name__)
 
 FORMAT = 1
 SIZE_LIMIT = 1 << 20
@@ -90,7 +92,7 @@ def load(path: Path) -> Entry | None:
 
 
 def save(path: Path, entry: Entry) -> None:
-    """Writes the entry under a temporary name and renames it. What goes wrong is not told: it is only a cache."""
+    """Writes the entry under a temporary name and renames it. What goes wrong is only logged: it is a cache."""
     plain = {
         "format": FORMAT,
         "layout": layout_to_plain(entry.layout),
@@ -99,7 +101,7 @@ def save(path: Path, entry: Entry) -> None:
         "modules": list(entry.modules),
         "modules_used": list(entry.modules_used),
     }
-    with contextlib.suppress(OSError):
+    try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".new")
         try:
@@ -110,6 +112,8 @@ def save(path: Path, entry: Entry) -> None:
             Path(temporary).unlink(missing_ok=True)
             raise
         _trim(path.parent)
+    except OSError as error:
+        LOG.warning("the kernel's layout is not cached: %s", error)
 
 
 def _entry(plain: object) -> Entry:

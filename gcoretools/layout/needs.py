@@ -164,8 +164,6 @@ MEMBERS = (
     # Modules, for the types that they bring (include/linux/module.h)
     _maybe("module.list"),
     _maybe("module.name"),
-    _maybe("module.btf_data"),  # 36e68442d1af (5.11)
-    _maybe("module.btf_data_size"),
 )
 
 SIZES = (

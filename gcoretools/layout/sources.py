@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     # pyelftools takes 0.1 s to import, and most dumps need no vmlinux.
     from gcoretools.layout.vmlinux import Vmlinux
 
+LOG = logging.getLogger(__name__)
+
 MEMBERS = (*needs.MEMBERS, *modules.MEMBERS)
 SYMBOLS = (*needs.SYMBOLS, *modules.SYMBOLS)
 ALL = (*MEMBERS, *needs.SIZES, *needs.CONSTANTS, *SYMBOLS)
@@ -38,6 +41,7 @@ def resolve(space: AddressSpace, info: VmcoreInfo, machine: Machine) -> Entry:
     try:
         return from_dump(space, info)
     except (DumpError, KernelDataError, LayoutError) as error:
+        LOG.warning("the dump's own types do not serve: %s", error)
         from gcoretools.layout.vmlinux import Vmlinux, find_vmlinux
 
         path = find_vmlinux(info.build_id, info.release)

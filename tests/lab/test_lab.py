@@ -116,13 +116,3 @@ def test_gdb_understands_the_cores(captured: Capture, role: str) -> None:
     assert len(re.findall(r"(?m)^Thread \d+", text)) == len(captured.process(role)["threads"])
     assert re.search(r"main \(argc=.*\) at .*main\.c", text)
     assert "corrupt" not in text
-
-
-@pytest.mark.lab("bench")
-def test_bench_is_resident(captured: Capture) -> None:
-    process = captured.process("bench")
-    (region,) = process["regions"]
-    assert region["size"] == 1536 << 20
-    assert re.search(
-        rf"{region['start']:x}-.*(\n.*){{3,6}}Rss: +{region['size'] >> 10} kB", process["proc"]["smaps"]
-    )
