@@ -85,7 +85,8 @@ def _vma(vma: Vma) -> str:
     allowed = "".join(letter if vma.flags & bit else "-" for bit, letter in PERMISSIONS)
     allowed += "s" if vma.flags & VM_SHARED else "p"
     size = "-" if vma.dump_size < 0 else vma.dump_size >> 10
-    return f"  {vma.start:16x} {vma.size >> 10:10} {size:>10} {allowed} {vma.category:7} {vma.offset:8x} {_one_line(vma.name)}"
+    where = f"{vma.start:16x} {vma.size >> 10:10} {size:>10}"
+    return f"  {where} {allowed} {vma.category:7} {vma.offset:8x} {_one_line(vma.name)}"
 
 
 def _extent(extent: Extent) -> str:
