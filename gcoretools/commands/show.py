@@ -98,6 +98,8 @@ def _pages(pages: Pages) -> str:
 
 
 def _done(done: Done) -> str:
+    if not (done.data or done.zero or done.gaps):
+        return ""  # no stage has planned its memory yet
     gaps = "".join(f", {size >> 10} KiB {reason}" for reason, size in done.gaps.items())
     return f"  done {done.tgid}: {done.data >> 10} KiB data, {done.zero >> 10} KiB zero{gaps}"
 

@@ -118,6 +118,28 @@ def test_cached_streams_give_the_same_core(captured: Capture, tmp_path: Path) ->
     assert same_file(again, core)
 
 
+def test_a_vmlinux_gives_the_same_records(captured: Capture, tmp_path: Path) -> None:
+    """With -k and without: all the same but for where types and symbols came from."""
+    pid = str(captured.process("threads")["global_pid"])
+    with_, without = tmp_path / "with.gc", tmp_path / "without.gc"
+    pipeline.run("gc-maps", "--no-cache", "-k", captured.vmlinux(), captured.vmcore, pid, stdout=with_)
+    pipeline.run("gc-maps", "--no-cache", captured.vmcore, pid, stdout=without)
+    streams = [pipeline.records(stream) for stream in (with_, without)]
+    kernels = [stream[0]["kernel"] for stream in streams]
+    for origin in ("types_from", "symbols_from"):
+        assert kernels[0].pop(origin) != kernels[1].pop(origin)
+    for stream in streams:
+        stream[0].pop("history")
+    assert streams[0] == streams[1]
+
+
+def test_a_vmlinux_of_another_kernel_is_refused(captured: Capture, tmp_path: Path) -> None:
+    other = tmp_path / "vmlinux"
+    shutil.copyfile(captured.sysroot / "bin/gctest", other)
+    with pytest.raises(AssertionError, match=r"gc-tasks: .*vmlinux"):
+        pipeline.run("gc-tasks", "-k", other, captured.vmcore)
+
+
 def same_file(one: Path, other: Path) -> bool:
     """Whether two files have the same bytes, a piece at a time."""
     if one.stat().st_size != other.stat().st_size:
