@@ -102,7 +102,7 @@ class Entries:
 
 @dataclass(frozen=True, slots=True)
 class MissingTable:
-    """A page table that the dump does not hold: nothing is known of [start, start + size)."""
+    """A page table that the dump does not hold, or a damaged link: nothing is known of [start, start + size)."""
 
     start: int
     size: int
@@ -129,14 +129,15 @@ class PageTable:
         """Every non-empty entry that covers a part of [start, start + size), in ascending order.
 
         The first and the last entry may reach beyond the range when they map large pages. Raises
-        KernelDataError when more tables are linked than the dump has pages (a cycle).
+        KernelDataError when more tables are linked than the dump has pages (a cycle), or the range is none.
         """
         if size <= 0:
             return
         self._budget = self._limit
         span = 1 << self.paging.va_bits
         base = start & ~(span - 1)
-        if start + size > base + span:
+        last = start + size - 1
+        if not (self.paging.is_address(start) and self.paging.is_address(last)) or last >= base + span:
             raise KernelDataError(f"the range {start:#x}+{size:#x} leaves the address space")
         table = self._upper_table(self.root)
         if table is None:
@@ -161,11 +162,20 @@ class PageTable:
             return
         for run in _runs(self._is_table(level, raw)):
             if not self._is_table(level, raw[run][:1])[0]:
-                yield Entries(va[run], raw[run], 1 << level.shift)
+                yield from self._no_tables(level, va[run], raw[run], start, end)
             elif depth + 2 == len(self.paging.levels):
                 yield from self._last_level(va[run], raw[run], start, end)
             else:
                 yield from self._children(depth + 1, va[run], raw[run], start, end)
+
+    def _no_tables(
+        self, level: Level, va: Words, raw: Words, start: int, end: int
+    ) -> Iterator[Entries | MissingTable]:
+        """Entries above the last level that link no table; where none can map memory they are damaged."""
+        if level.can_be_leaf:
+            yield Entries(va, raw, 1 << level.shift)
+        else:
+            yield from (_clipped(int(base), 1 << level.shift, start, end) for base in va)
 
     def _children(
         self, depth: int, va: Words, raw: Words, start: int, end: int
@@ -186,6 +196,7 @@ class PageTable:
         for at in range(0, len(va), TABLES_AT_ONCE):
             bases, links = va[at : at + TABLES_AT_ONCE], raw[at : at + TABLES_AT_ONCE]
             here = self._dump.present(self._frames(links))
+            self._count(int(here.sum()))
             for run in _runs(here):
                 if not here[run.start]:
                     yield from (_clipped(int(base), span, start, end) for base in bases[run])
@@ -195,7 +206,8 @@ class PageTable:
                     raise KernelDataError("page tables changed under us")
                 step = np.arange(1 << level.bits, dtype=np.uint64) << np.uint64(level.shift)
                 where = (bases[run][:, None] + step).ravel()
-                low, high = np.searchsorted(where, np.array([start, end], np.uint64))
+                low = np.searchsorted(where, np.uint64(start))
+                high = np.searchsorted(where, np.uint64(end - 1), side="right")
                 used = np.flatnonzero(tables[low:high]) + low
                 if len(used):
                     yield Entries(where[used], tables[used], 1 << level.shift)
@@ -206,7 +218,9 @@ class PageTable:
             if len(self._upper) >= UPPER_TABLES_KEPT:
                 self._upper.clear()
             self._upper[link] = self._tables(np.array([link], np.uint64))
-        return self._upper[link]
+        table = self._upper[link]
+        self._count(table is not None)
+        return table
 
     def _is_table(self, level: Level, raw: Words) -> NDArray[np.bool_]:
         linked: NDArray[np.bool_] = (raw & np.uint64(self.paging.present)) != 0
@@ -218,13 +232,16 @@ class PageTable:
         frames: Words = (links & np.uint64(self.paging.frame_mask)) >> np.uint64(PAGE_SHIFT)
         return frames
 
-    def _tables(self, links: Words) -> Words | None:
-        """The tables that these entries (or physical addresses) name, one after the other; None if absent."""
-        self._budget -= len(links)
+    def _count(self, tables: int) -> None:
+        """Each table is one page, and is reached once: more of them than pages are a cycle."""
+        self._budget -= tables
         if self._budget < 0:
             raise KernelDataError(
                 f"page table at physical {self.root:#x}: more tables than the dump has pages; it is damaged"
             )
+
+    def _tables(self, links: Words) -> Words | None:
+        """The tables that these entries (or physical addresses) name, one after the other; None if absent."""
         try:
             data = self._dump.pages(self._frames(links))
         except PageAbsent:

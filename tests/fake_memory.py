@@ -102,19 +102,19 @@ class FakeTables:
 
     def put(self, va: int, entry: int, shift: int = PAGE_SHIFT) -> None:
         """Write a raw entry at the level whose entries map 1 << shift bytes, with the tables above it."""
-        self.memory.write(self.entry_address(va, shift), entry.to_bytes(8, "little"))
+        self.memory.write(self.entry_address(va, shift), entry.to_bytes(self.paging.entry_size, "little"))
 
     def entry_address(self, va: int, shift: int = PAGE_SHIFT) -> int:
         """Physical address of the entry of `va` at a level; tables that are missing are made."""
-        table = self.root
+        table, width = self.root, self.paging.entry_size
         for level in self.paging.levels:
-            at = table + 8 * (va >> level.shift & ((1 << level.bits) - 1))
+            at = table + width * (va >> level.shift & ((1 << level.bits) - 1))
             if level.shift == shift:
                 return at
-            table = int.from_bytes(self.memory.read(at, 8), "little") & self.paging.frame_mask
+            table = int.from_bytes(self.memory.read(at, width), "little") & self.paging.frame_mask
             if not table:
                 table = self.memory.alloc(PAGE_SIZE, PAGE_SIZE)
-                self.memory.write(at, (table | TABLE).to_bytes(8, "little"))
+                self.memory.write(at, (table | TABLE).to_bytes(width, "little"))
         raise AssertionError(f"no level has entries of 1 << {shift} bytes")
 
     def table_pfn(self, va: int, shift: int = PAGE_SHIFT) -> int:

@@ -6,6 +6,7 @@ import io
 import os
 import random
 import threading
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -136,7 +137,7 @@ def test_a_stream_begins_with_a_header() -> None:
 
 
 def test_unknown_kinds_and_fields_pass_as_they_came() -> None:
-    strange = {"kind": "note", "list": [1, -5, "x", None, True, 2.5, b"\xff"], "map": {"a": {"b": [[]]}}}
+    strange: dict[str, object] = {"kind": "note", "list": [1, -5, None, True, 2.5, b"\xff"], "map": {"a": [[]]}}
     known = {**next(wires([process()])), "since": 2, "why": {"nested": [b"bytes"]}}
     maps = [next(wires([header(more={"host": "x"})])), strange, known]
     assert list(wires(read(written(read(packed(maps)))))) == maps
@@ -167,8 +168,9 @@ def test_names_that_are_not_utf8_pass() -> None:
     ids=str,
 )
 def test_what_cannot_be_passed_on(wrong: dict[Any, object]) -> None:
+    maps: list[Mapping[Any, object]] = [*wires([header()]), wrong]
     with pytest.raises(StreamError):
-        read(packed([*wires([header()]), wrong]))
+        read(packed(maps))
 
 
 WRONG: dict[str, list[Any]] = {
