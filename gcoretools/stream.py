@@ -238,6 +238,8 @@ def _decoded(unpacker: Iterable[object]) -> Iterator[Record]:
     try:
         for wire in unpacker:
             yield from_wire(wire)
+    except OSError as error:
+        raise StreamError(f"the input cannot be read: {error.strerror or error}") from error
     except (msgpack.UnpackException, ValueError, TypeError) as error:
         raise StreamError(
             f"the input is not a stream of gcoretools, or it is damaged ({error or type(error).__name__})"

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from gcoretools.dumps.dump import PAGE_SIZE
+from gcoretools.errors import OutputError
 from gcoretools.kernel.vma import VM_EXEC, VM_READ, VM_WRITE
 from gcoretools.records import Extent, Vma
 
@@ -15,6 +16,9 @@ ET_CORE = 4
 
 # More program headers than e_phnum can hold: their number is then in the one section header.
 PN_XNUM = 0xFFFF
+
+# The longest file that the kernel writes (MAX_LFS_FILESIZE of include/linux/fs.h), in bytes.
+FILE_LIMIT = (1 << 63) - 1
 
 # ELF64 header, program header and section header, little-endian.
 EHDR = struct.Struct("<4sBBBB8xHHIQQQIHHHHHH")
@@ -67,6 +71,7 @@ def headers(loads: Sequence[Segment], note_size: int, note_align: int, machine: 
         note_size: bytes of all notes.
         note_align: p_align of PT_NOTE.
         machine: e_machine.
+    Raises OutputError when the segments come to more than a file can hold.
     """
     count = len(loads) + 1
     notes_at = EHDR.size + count * PHDR.size
@@ -75,6 +80,8 @@ def headers(loads: Sequence[Segment], note_size: int, note_align: int, machine: 
     for load in loads:
         rows.append(PHDR.pack(PT_LOAD, load.flags, at, load.start, 0, load.file_size, load.size, PAGE_SIZE))
         at += load.file_size
+        if at > FILE_LIMIT:
+            raise OutputError(f"the core would have more than {FILE_LIMIT} bytes: the mappings are damaged")
     extended = count >= PN_XNUM
     header = EHDR.pack(
         *(b"\x7fELF", 2, 1, 1, 0),

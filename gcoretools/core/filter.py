@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from gcoretools.dumps.dump import PAGE_SIZE
-from gcoretools.errors import UsageError
+from gcoretools.errors import StreamError, UsageError
 from gcoretools.kernel.vma import VM_DONTDUMP, VM_READ
 from gcoretools.records import Vma
 
@@ -63,11 +63,14 @@ def dump_size(vma: Vma, chosen: int, rules: dict[str, object], begins_elf: Calla
         chosen: bits of -f.
         rules: gcoretools.kernel.core_rules of the kernel.
         begins_elf: whether the mapping's first bytes are the ELF magic; asked only where that decides.
+    Raises StreamError for a category that is none.
     """
     if vma.category == "special":
         return vma.size
     if vma.category == "IO" or (vma.flags & VM_DONTDUMP and not chosen & CATEGORIES["DONTDUMP"][0]):
         return 0
+    if vma.category not in CATEGORIES:
+        raise StreamError(f"the mapping at {vma.start:#x} is of a kind that is not known, {vma.category!r}")
     private = vma.category in ("AP", "FP")
     if private and vma.written and chosen & CATEGORIES["AP"][0]:
         return vma.size

@@ -24,7 +24,7 @@ PSINFO_STATES = "RSDTZW"
 
 def note(owner: str, kind: int, data: bytes) -> bytes:
     """An ELF note: header, owner and data, each padded to 4 bytes."""
-    name = owner.encode() + b"\0"
+    name = _encoded(owner) + b"\0"
     return struct.pack("<III", len(name), len(data), kind) + _padded(name) + _padded(data)
 
 

@@ -7,7 +7,7 @@ import os
 import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from gcoretools.errors import OutputError
@@ -18,7 +18,10 @@ ZEROS = bytes(1 << 16)
 
 
 class CoreFile:
-    """An output that data and runs of zeros are appended to; runs become holes where it can have them."""
+    """An output that data and runs of zeros are appended to; runs become holes where it can have them.
+
+    An OSError of it is left to whoever opened the descriptor, and knows its name.
+    """
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
@@ -26,36 +29,32 @@ class CoreFile:
         self._sparse = _can_have_holes(fd)
 
     def write(self, data: bytes | memoryview) -> None:
-        """Append bytes. Raises OutputError when they cannot be written."""
+        """Append bytes."""
         if not len(data):
             return
         self._close_hole()
-        with _output_errors():
-            write_all(self._fd, [data])
+        write_all(self._fd, [data])
 
     def zeros(self, size: int) -> None:
         """Append `size` zero bytes."""
         self._hole += size
 
     def finish(self) -> None:
-        """Write what is still pending, and learn of errors that the system has put off."""
-        with _output_errors():
-            if self._hole and self._sparse:
-                end = os.lseek(self._fd, self._hole, os.SEEK_CUR)
-                os.ftruncate(self._fd, max(end, os.fstat(self._fd).st_size))
-                self._hole = 0
+        """Write what is still pending."""
+        if self._hole and self._sparse:
+            os.ftruncate(self._fd, os.lseek(self._fd, self._hole, os.SEEK_CUR))
+            self._hole = 0
         self._close_hole()
 
     def _close_hole(self) -> None:
         size, self._hole = self._hole, 0
-        with _output_errors():
-            if self._sparse and size:
-                os.lseek(self._fd, size, os.SEEK_CUR)
-                return
-            while size > 0:
-                step = min(size, len(ZEROS))
-                write_all(self._fd, [ZEROS[:step]])
-                size -= step
+        if self._sparse and size:
+            os.lseek(self._fd, size, os.SEEK_CUR)
+            return
+        while size > 0:
+            step = min(size, len(ZEROS))
+            write_all(self._fd, [ZEROS[:step]])
+            size -= step
 
 
 @contextmanager
@@ -63,15 +62,17 @@ def new_file(path: Path) -> Iterator[int]:
     """A descriptor of a new file, mode 0600, that is renamed to `path` when the block ends well.
 
     When it does not, nothing is left behind, and a file that had the name is as it was.
-    Raises OutputError when the file cannot be made.
+    Raises OutputError when the file cannot be made, or the name is that of a device, a pipe or a folder.
     """
     with _output_errors(path):
+        if "\0" in str(path) or (path.exists() and not path.is_file()):
+            raise OutputError(f"cannot write {path}: that is no regular file")
         fd, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
-        yield fd
         with _output_errors(path):
-            os.close(fd)
-            fd = -1
+            yield fd
+            closing, fd = fd, -1
+            os.close(closing)
             os.rename(temporary, path)
     except BaseException:
         if fd >= 0:
@@ -82,12 +83,18 @@ def new_file(path: Path) -> Iterator[int]:
 
 @contextmanager
 def standard_output() -> Iterator[int]:
-    """The descriptor of standard output; a regular file there is emptied again when the block fails."""
+    """The descriptor of standard output; a file there that was empty is emptied again when the block fails.
+
+    Raises OutputError when it cannot be written.
+    """
+    was_empty = _can_have_holes(1)
     try:
-        yield 1
+        with _output_errors():
+            yield 1
     except BaseException:
-        if _can_have_holes(1):
-            os.ftruncate(1, 0)
+        if was_empty:
+            with suppress(OSError):
+                os.ftruncate(1, 0)
         raise
 
 
@@ -103,7 +110,11 @@ def _output_errors(path: Path | None = None) -> Iterator[None]:
 
 
 def _can_have_holes(fd: int) -> bool:
-    """A regular file from its beginning on, and not one opened for appending, where seeking has no effect."""
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
+    """An empty regular file, and not one opened for appending, where seeking has no effect.
+
+    In a file that has bytes already they would show in the holes.
+    """
+    status = os.fstat(fd)
+    if not stat.S_ISREG(status.st_mode) or status.st_size:
         return False
     return os.lseek(fd, 0, os.SEEK_CUR) == 0 and not fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_APPEND

@@ -165,6 +165,6 @@ def _notes(parts: _Parts, vmas: list[Vma], recover: Recover) -> Iterator[bytes]:
 
 def _thread_note(row: dict[str, object]) -> bytes:
     owner, kind, data = row.get("owner"), row.get("type"), row.get("data")
-    if not (isinstance(owner, str) and isinstance(kind, int) and isinstance(data, bytes)):
-        raise StreamError("the stream's regs record has a note without owner, type or data")
+    if not (isinstance(owner, str) and isinstance(data, bytes) and type(kind) is int and 0 <= kind < 1 << 32):
+        raise StreamError("the stream's regs record has a note without a proper owner, type or data")
     return notes.note(owner, kind, data)
