@@ -128,8 +128,10 @@ def tables(draw: st.DrawFn, paging: Paging) -> tuple[FakeTables, list[int]]:
         made.put(
             va, frame << shift & paging.frame_mask | (flags & ~PRESENT if shift > 30 else flags | large), shift
         )
-    for va in draw(st.lists(st.sampled_from(probes), max_size=2)):
-        memory.excluded.add(made.table_pfn(va, draw(st.sampled_from([used.get(va, 12), *shifts[:1]]))))
+    for va in draw(st.lists(st.sampled_from(sorted(used)), max_size=2)):
+        memory.excluded.add(
+            made.table_pfn(va, draw(st.sampled_from([shift for shift in shifts if shift >= used[va]])))
+        )
     return made, probes
 
 
