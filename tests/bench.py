@@ -184,9 +184,9 @@ def _crash(small: Capture) -> None:
 
 
 def _run(command: list[str], stdin: str = "") -> None:
-    done = subprocess.run(command, input=stdin, text=True, capture_output=True, check=False)
+    done = subprocess.run(command, input=stdin.encode(), capture_output=True, check=False)
     if done.returncode:
-        sys.exit(f"{command[0]} failed: {done.stderr}")
+        sys.exit(f"{command[0]} failed: {done.stderr.decode(errors='replace')}")
 
 
 if __name__ == "__main__":
