@@ -53,7 +53,7 @@ class Object:
         """The address of a member."""
         return self.address + self.kernel.all_members[f"{self.name}.{member}"].offset
 
-    def __setitem__(self, member: str, value: int | bytes | str | Object) -> None:
+    def __setitem__(self, member: str, value: Value) -> None:
         size = self.kernel.all_members[f"{self.name}.{member}"].size
         self.kernel.write(self.at(member), _encoded(value, size)[:size])
 
@@ -62,7 +62,11 @@ class Object:
         return int.from_bytes(self.kernel.read(self.at(member), min(where.size, 8)), "little", signed=where.signed)
 
 
-def _encoded(value: int | bytes | str | Object, size: int) -> bytes:
+# What a member can be set to.
+Value = int | bytes | str | Object
+
+
+def _encoded(value: Value, size: int) -> bytes:
     if isinstance(value, int):
         return (value & (1 << 8 * min(size, 8)) - 1).to_bytes(min(size, 8), "little")
     if isinstance(value, Object):
@@ -135,7 +139,7 @@ class FakeKernel:
         self.write(at, data)
         return at
 
-    def new(self, name: str, *, align: int = 16, more: int = 0, **members: int | bytes | str | Object) -> Object:
+    def new(self, name: str, *, align: int = 16, more: int = 0, **members: Value) -> Object:
         """A new struct, of `more` bytes beyond its size; "__" in a member's name stands for the dot."""
         made = Object(self, name, self.alloc(self.all_sizes[name] + more, align))
         for member, value in members.items():
@@ -295,7 +299,7 @@ class FakeTask:
         self.signal: Object = leader.signal if leader else kernel.new("signal_struct")
         self.group = self.session = self.struct_pid
         self.parent: FakeTask | None = None
-        for member, value in {
+        initial: dict[str, Value] = {
             "stack": self.stack,
             "group_leader": self.leader.object,
             "signal": self.signal,
@@ -304,11 +308,12 @@ class FakeTask:
             "flags": 0x200000 if kernel_thread else 0x400000,
             "thread.fsbase": spelled("fs_base"),
             "thread.gsbase": spelled("gs_base"),
-        }.items():
+        }
+        for member, value in initial.items():
             self[member] = value
         self.credentials(0, 0)
 
-    def __setitem__(self, member: str, value: int | bytes | str | Object) -> None:
+    def __setitem__(self, member: str, value: Value) -> None:
         self.object[member] = value
 
     def __getitem__(self, member: str) -> int:
