@@ -20,7 +20,7 @@ from gcoretools.dumps import PAGE_SHIFT, PAGE_SIZE, Note, open_dump
 from gcoretools.kernel.image import Image
 from gcoretools.layout import cache, sources
 from gcoretools.layout.layout import Kernel, Layout
-from tests.fake_layout import OLD_PIDTYPES, draw
+from tests.fake_layout import OLD_PIDTYPES, draw, resolved
 from tests.fake_maple_tree import write_maple_tree
 from tests.fake_memory import PRESENT, USER_PAGE, FakeMemory, FakeTables
 from tests.written_dumps import write_elf
@@ -98,9 +98,9 @@ class FakeKernel:
         self.paging = x86_64.paging(levels, inverted)
         self.direct_map = DIRECT_MAP[levels]
         self.levels = levels
-        self.layout = draw(seed, without)
-        self.all_members = draw(seed).members
-        self.all_sizes = draw(seed).sizes
+        whole = draw(seed)
+        self.layout = resolved(whole, without)
+        self.all_members, self.all_sizes = whole.members, whole.sizes
         self.notes: list[Note] = []
         self.tables = FakeTables(self.memory, self.paging)
         self.symbols: dict[str, int] = {}

@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Collection
 
+from gcoretools.layout import needs
 from gcoretools.layout.layout import Layout, Member
 
 # A line a struct; `member:size` in bytes, `-4` a signed one, `3*upid` room for three structs of that name. What
@@ -68,13 +69,8 @@ MODERN = (
 )  # fmt: skip
 
 
-def draw(seed: int, without: Collection[str] = ()) -> Layout:
-    """A layout with members at random offsets.
-
-    Args:
-        seed: another one gives other offsets.
-        without: members ("task_struct.fs"), structs or constants that this kernel does not have.
-    """
+def draw(seed: int) -> Layout:
+    """A layout with all members at random offsets: another seed gives other ones."""
     chance = random.Random(seed)
     members: dict[str, Member] = {}
     sizes = dict(SIZES)
@@ -85,10 +81,23 @@ def draw(seed: int, without: Collection[str] = ()) -> Layout:
             members[f"{name}.{field}"] = Member(at, _bytes(size, sizes), size.startswith("-"))
             at += -(-_bytes(size, sizes) // 8) * 8
         sizes[name] = at + 8 * chance.randrange(4)
+    return Layout(members, sizes, dict(CONSTANTS))
+
+
+def resolved(whole: Layout, without: Collection[str] = ()) -> Layout:
+    """What resolving such a kernel would give: no more than needs.py names.
+
+    Args:
+        whole: as drawn.
+        without: members ("task_struct.fs"), structs or constants that this kernel does not have.
+    """
+    lacks = {*without}
+    members = {need.name for need in needs.MEMBERS if not {need.name, need.name.partition(".")[0]} & lacks}
+    sizes, constants = ({need.name for need in rows} - lacks for rows in (needs.SIZES, needs.CONSTANTS))
     return Layout(
-        {key: m for key, m in members.items() if not {key, key.partition(".")[0]} & {*without}},
-        {name: size for name, size in sizes.items() if name not in without},
-        {name: value for name, value in CONSTANTS.items() if name not in without},
+        {name: member for name, member in whole.members.items() if name in members},
+        {name: size for name, size in whole.sizes.items() if name in sizes},
+        {name: value for name, value in whole.constants.items() if name in constants},
     )
 
 
