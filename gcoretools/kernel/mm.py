@@ -31,7 +31,7 @@ def page_table(image: Image, mm: Struct) -> int:
 
 def mapped(mm: Struct) -> int:
     """The size of all mappings in bytes."""
-    return mm["total_vm"] * PAGE_SIZE
+    return mm["total_vm"] * PAGE_SIZE % (1 << 64)
 
 
 def arguments(image: Image, mm: Struct) -> str:
@@ -77,7 +77,7 @@ def resident(image: Image, mm: Struct) -> int:
     else:
         words = image.memory.read(mm.at("rss_stat"), 8 * (max(counters) + 1))
         pages = sum(int.from_bytes(words[8 * i : 8 * i + 8], "little", signed=True) for i in counters)
-    return max(pages, 0) * PAGE_SIZE
+    return max(pages, 0) * PAGE_SIZE % (1 << 64)
 
 
 def _is_per_cpu(image: Image) -> bool:

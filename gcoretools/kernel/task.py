@@ -62,16 +62,13 @@ def times(image: Image, thread: Struct, members: list[Struct]) -> list[int]:
     """utime, stime, cutime and cstime of NT_PRSTATUS, in the kernel's unit (nanoseconds since 4.11).
 
     Args:
-        members: the threads whose times count; all of the group's for its leader.
+        members: the threads of its group; for the leader the times of all count, and of those that have exited.
     """
     signal = image.struct("signal_struct", thread["signal"])
-    past = (signal["utime"], signal["stime"]) if len(members) > 1 else (0, 0)
-    return [
-        past[0] + sum(member["utime"] for member in members),
-        past[1] + sum(member["stime"] for member in members),
-        signal["cutime"],
-        signal["cstime"],
-    ]
+    leads = thread["group_leader"] == thread.address
+    counted = [*members, signal] if leads else [thread]
+    times = [sum(each[name] for each in counted) for name in ("utime", "stime")]
+    return [time % (1 << 64) for time in (*times, signal["cutime"], signal["cstime"])]
 
 
 def find(image: Image, selectors: list[str]) -> list[tuple[Struct, Struct]]:

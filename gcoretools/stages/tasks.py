@@ -55,7 +55,7 @@ class Tasks:
         """A thread group: process, threads with the selected one first, done."""
         members = list(task.threads(self._image, leader))
         members.sort(key=lambda member: member.address != selected.address)
-        threads = [self._thread(member, leader, members) for member in members]
+        threads = [self._thread(member, members) for member in members]
         yield self._process(leader, selected, members, any(thread.active for thread in threads))
         yield from threads
         yield Done(leader["tgid"])
@@ -93,7 +93,7 @@ class Tasks:
         process.auxv = mm.auxv(view, process.bits)
         process.coredump_filter = mm.coredump_filter(view)
 
-    def _thread(self, thread: Struct, leader: Struct, members: list[Struct]) -> Thread:
+    def _thread(self, thread: Struct, members: list[Struct]) -> Thread:
         return Thread(
             pid=thread["pid"],
             task=thread.address,
@@ -105,7 +105,7 @@ class Tasks:
             namespace_ids=pid.namespace_ids(self._image, thread),
             pending=thread["pending.signal"],
             blocked=thread["blocked"],
-            times=task.times(self._image, thread, members if thread.address == leader.address else [thread]),
+            times=task.times(self._image, thread, members),
         )
 
 
