@@ -139,7 +139,7 @@ class FakeKernel:
         self.write(at, data)
         return at
 
-    def new(self, name: str, *, align: int = 16, more: int = 0, **members: Value) -> Object:
+    def new(self, name: str, /, *, align: int = 16, more: int = 0, **members: Value) -> Object:
         """A new struct, of `more` bytes beyond its size; "__" in a member's name stands for the dot."""
         made = Object(self, name, self.alloc(self.all_sizes[name] + more, align))
         for member, value in members.items():

@@ -7,8 +7,11 @@ from dataclasses import dataclass, field
 from gcoretools.errors import KernelDataError
 from gcoretools.kernel.image import Image, Struct
 
-# PATH_MAX of include/uapi/linux/limits.h, in bytes; no name is longer, and no path deeper.
-PATH_LIMIT = 4096
+# No name of a directory is longer, in bytes (PATH_MAX of include/uapi/linux/limits.h).
+NAME_LIMIT = 4096
+
+# No file lies deeper; a path as a whole may well be longer than PATH_MAX.
+DEPTH_LIMIT = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,22 +69,24 @@ class Paths:
 
     def _climb(self, mount: int, dentry: int) -> str:
         """The names from the process's root down to a dentry, mount points crossed."""
-        path = ""
-        for _ in range(PATH_LIMIT):
-            if (mount, dentry) == (self.root.mount, self.root.dentry):
-                return path
+        names: list[str] = []
+        seen: set[tuple[int, int]] = set()
+        while (mount, dentry) != (self.root.mount, self.root.dentry):
+            if (mount, dentry) in seen or len(seen) > DEPTH_LIMIT:
+                raise KernelDataError(f"dentry {dentry:#x}: its parents do not end")
+            seen.add((mount, dentry))
             if dentry == self.image.struct("vfsmount", mount)["mnt_root"]:
                 above = self._above(mount)
                 if above is None:
-                    return path  # the top of this mount namespace
+                    break  # the top of this mount namespace
                 mount, dentry = above
                 continue
             here = self.image.struct("dentry", dentry)
-            path = f"/{self._name(here)}{path}"
-            if here["d_parent"] == dentry or len(path) > PATH_LIMIT:
-                return path  # detached from its mount
+            if here["d_parent"] == dentry:
+                return ""  # escaped from its mount (cde93be45a8a, 4.3)
+            names.append(self._name(here))
             dentry = here["d_parent"]
-        raise KernelDataError(f"dentry {dentry:#x}: its parents do not end")
+        return "".join(f"/{name}" for name in reversed(names))
 
     def _above(self, vfsmount: int) -> tuple[int, int] | None:
         """The mount above and the dentry that it is mounted on."""
@@ -92,5 +97,5 @@ class Paths:
         return mount["mnt_parent"] + offset, mount["mnt_mountpoint"]
 
     def _name(self, dentry: Struct) -> str:
-        length = min(dentry["d_name.len"], PATH_LIMIT)
+        length = min(dentry["d_name.len"], NAME_LIMIT)
         return self.image.memory.read(dentry["d_name.name"], length).decode("utf-8", "surrogateescape")
