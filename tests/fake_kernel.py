@@ -32,6 +32,9 @@ BUILD_ID = "fa4e" * 10
 DIRECT_MAP = {4: 0xFFFF888000000000, 5: 0xFF11000000000000}
 ARENA_MAP_SHIFT = 21
 
+# Bytes of each CPU's own variables.
+PER_CPU_SIZE = 3 * PAGE_SIZE
+
 USER_STACK_POINTER = 0x7FFE00001000
 
 # The segment selectors of user mode.
@@ -83,6 +86,11 @@ class FakeKernel:
         seed: of the offsets.
         without: members, structs and constants that it does not have.
         cpus: how many.
+
+    Attributes:
+        notes: of the dump.
+        current: the task of each CPU.
+        shares: per-CPU numbers (s32), by where they lie in each CPU's area.
     """
 
     def __init__(
@@ -102,6 +110,7 @@ class FakeKernel:
         self.layout = resolved(whole, without)
         self.all_members, self.all_sizes = whole.members, whole.sizes
         self.notes: list[Note] = []
+        self.shares: dict[int, Sequence[int]] = {}
         self.tables = FakeTables(self.memory, self.paging)
         self.symbols: dict[str, int] = {}
         if inverted:
@@ -236,9 +245,12 @@ class FakeKernel:
         """Runqueues, found by a small number and each CPU's offset, as x86 had it up to 6.14."""
         self.symbols["runqueues"] = 0x1000
         offsets = b""
-        for task in self.current:
-            rq = self.new("rq", curr=task)
-            offsets += ((rq.address - self.symbols["runqueues"]) % (1 << 64)).to_bytes(8, "little")
+        for cpu, task in enumerate(self.current):
+            area = self.alloc(PER_CPU_SIZE, PAGE_SIZE)
+            Object(self, "rq", area + self.symbols["runqueues"])["curr"] = task
+            for at, shares in self.shares.items():
+                self.write(area + at, shares[cpu].to_bytes(4, "little", signed=True))
+            offsets += area.to_bytes(8, "little")
         self.symbol("nr_cpu_ids", 4, len(self.current))
         self.symbol("__per_cpu_offset", len(offsets), offsets)
 

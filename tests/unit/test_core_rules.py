@@ -1,0 +1,55 @@
+"""Which rules a kernel's own core dumper has: by what it holds, never by its version."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gcoretools.kernel.core_rules import core_rules
+from tests.fake_kernel import FakeKernel
+
+CODE = b"\x48\x81\x3a" + b"\x7fELF" + b"\x90" * 100
+
+
+def test_an_old_kernel(tmp_path: Path) -> None:
+    assert core_rules(FakeKernel(cpus=1).image(tmp_path)) == {
+        "sorted": False, "elf_header_by_mode": False, "elf_header_by_magic": True, "note_align": False,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("code", "by_magic"), [(CODE, True), (b"\x90" * 100, False)])
+def test_the_code_of_the_snapshot_tells_the_rule_for_headers(tmp_path: Path, code: bytes, by_magic: bool) -> None:
+    kernel = FakeKernel(cpus=1)
+    kernel.symbol("dump_vma_snapshot", 4096, code.ljust(4096, b"\xcc"))
+    rules = core_rules(kernel.image(tmp_path))
+    assert (rules["elf_header_by_mode"], rules["elf_header_by_magic"]) == (True, by_magic)
+
+
+def test_code_that_is_not_in_the_dump(tmp_path: Path) -> None:
+    """Then today's rule is taken."""
+    kernel = FakeKernel(cpus=1)
+    at = kernel.alloc(3 * 4096, 4096) + 4096
+    kernel.symbols["dump_vma_snapshot"] = at
+    kernel.exclude(at)
+    rules = core_rules(kernel.image(tmp_path))
+    assert (rules["elf_header_by_mode"], rules["elf_header_by_magic"]) == (True, True)
+
+
+@pytest.mark.parametrize(
+    ("compares", "told", "wanted"),
+    [(False, None, False), (True, None, True), (True, 0, False), (True, 1, True), (False, 1, False)],
+)
+def test_whether_segments_are_sorted(tmp_path: Path, compares: bool, told: int | None, wanted: bool) -> None:
+    kernel = FakeKernel(cpus=1)
+    if compares:
+        kernel.symbol("cmp_vma_size")
+    if told is not None:
+        kernel.symbol("core_sort_vma", 4, told)
+    assert core_rules(kernel.image(tmp_path))["sorted"] is wanted
+
+
+def test_the_alignment_of_notes_came_with_a_struct(tmp_path: Path) -> None:
+    kernel = FakeKernel(cpus=1)
+    kernel.layout.sizes["x86_xfeat_component"] = 16
+    assert core_rules(kernel.image(tmp_path))["note_align"] is True
