@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from gcoretools.errors import SelectorError
@@ -16,6 +17,9 @@ STATE_LETTERS = ((0x01, "S"), (0x02, "D"), (0x04, "T"), (0x08, "t"), (0x40, "P")
 TASK_NOLOAD = 0x400
 
 DEFAULT_PRIORITY = 120
+
+# Decimal or hexadecimal digits; no number in the kernel has more.
+_SELECTOR = re.compile(r"(0[xX])?[0-9a-fA-F]{1,20}")
 
 
 def leaders(image: Image) -> Iterator[Struct]:
@@ -75,8 +79,7 @@ def find(image: Image, selectors: list[str]) -> list[tuple[Struct, Struct]]:
     """The thread and the leader of its group for each selector, in the order given.
 
     Args:
-        selectors: decimal PIDs (of any thread) or hexadecimal addresses of a task_struct. Digits alone are
-            a PID where there is such a thread.
+        selectors: decimal PIDs (of any thread) or hexadecimal addresses of a task_struct; digits alone are a PID.
     Raises SelectorError for one that names no task.
     """
     found = dict[str, tuple[Struct, Struct]]()
@@ -115,9 +118,5 @@ def _not_found(selector: str) -> str:
 def check_selectors(selectors: list[str]) -> None:
     """Raises SelectorError for a selector that is neither a PID nor an address."""
     for selector in selectors:
-        try:
-            int(selector, 16)
-        except ValueError:
-            raise SelectorError(f"{selector!r} is neither a PID nor the address of a task_struct") from None
-        if selector.startswith("-"):
+        if not _SELECTOR.fullmatch(selector):
             raise SelectorError(f"{selector!r} is neither a PID nor the address of a task_struct")
