@@ -19,6 +19,9 @@ from gcoretools.records import Process, Vma
 # Pages that one Piece speaks of at most: 256 MiB.
 PAGES_AT_ONCE = 1 << 16
 
+# No vdso is nearly this large, in bytes: a longer mapping of that name is damaged, or an invention.
+VDSO_LIMIT = 1 << 20
+
 # What a page can be. DATA and ZERO go into the core; all others are gaps.
 DATA, ZERO, EXCLUDED, SWAPPED, NOT_MAPPED, NO_TABLE = range(6)
 
@@ -116,7 +119,8 @@ class Residence:
     def _vdso(self, vma: Vma, start: int, size: int) -> Iterator[Piece]:
         """Pages of the vdso that were never touched: the kernel's own image of it has them."""
         mm = self._image.struct("mm_struct", self._process.mm)
-        for at in range(start, start + size, PAGE_SIZE):
+        end = min(start + size, vma.start + VDSO_LIMIT)
+        for at in range(start, end, PAGE_SIZE):
             try:
                 image = self._image.struct("vdso_image", mm["context.vdso_image"])
                 pa, _ = self._image.memory.translate(image["data"] + at - vma.start)
@@ -125,6 +129,8 @@ class Residence:
                 yield Piece(at, PAGE_SIZE, state, frame if state == DATA else _NO_FRAMES)
             except (KernelDataError, PageAbsent):
                 yield _plain(at, PAGE_SIZE, NOT_MAPPED)
+        if max(start, end) < start + size:
+            yield _plain(max(start, end), start + size - max(start, end), NOT_MAPPED)
 
 
 def _plain(start: int, size: int, state: int) -> Piece:
