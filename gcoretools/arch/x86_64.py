@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gcoretools.errors import LayoutError
 from gcoretools.paging import Level, Paging
 
 # arch/x86/include/asm/page_64_types.h: link address of the kernel image.
@@ -22,7 +23,10 @@ def paging(levels: int, inverted: bool) -> Paging:
     Args:
         levels: 4, or 5 (CPUs with LA57).
         inverted: the kernel inverts the frame bits of entries that are not present.
+    Raises LayoutError for another number of levels.
     """
+    if levels not in (4, 5):
+        raise LayoutError(f"x86_64 has page tables of 4 or 5 levels, not of {levels}")
     return Paging(
         levels=_LEVELS[-levels:],
         va_bits=12 + 9 * levels,

@@ -83,9 +83,16 @@ def layout_from_plain(plain: object) -> Layout:
         if not (isinstance(row, list) and len(row) == 3):
             raise LayoutError(f"layout: member {name!r} is not [offset, size, signed]")
         members[name] = Member(_integer(row[0]), _integer(row[1]), bool(row[2]))
-        if members[name].offset >= OFFSET_LIMIT or members[name].size >= OFFSET_LIMIT:
+        if not (0 <= members[name].offset < OFFSET_LIMIT and 0 <= members[name].size < OFFSET_LIMIT):
             raise LayoutError(f"layout: member {name!r} lies beyond any struct")
-    return Layout(members, *(_integers(tables.get(table)) for table in ("sizes", "constants", "symbols")))
+    sizes, constants, symbols = (_integers(tables.get(table)) for table in ("sizes", "constants", "symbols"))
+    for name, size in sizes.items():
+        if not 0 <= size < OFFSET_LIMIT:
+            raise LayoutError(f"layout: struct {name!r} has an impossible size")
+    for name, address in symbols.items():
+        if not 0 <= address < 1 << 64:
+            raise LayoutError(f"layout: symbol {name!r} has an impossible address")
+    return Layout(members, sizes, constants, symbols)
 
 
 def kernel_to_plain(kernel: Kernel) -> dict[str, object]:
