@@ -24,7 +24,7 @@ COMPONENTS_LIMIT = 63
 FLAG_ALIGNED = 1 << 1
 
 # clear_bit of TIF_NEED_FPU_LOAD in switch_fpu_return: (lock) and byte [register + displacement], mask.
-CLEAR_BIT = re.compile(rb"[\xf0\x3e]\x80[\x60-\x63\x65-\x67](.)(.)", re.DOTALL)
+CLEAR_BIT = re.compile(rb"[\xf0\x3e]\x80(?:[\x60-\x63\x65-\x67](.)|[\xa0-\xa3\xa5-\xa7](.{4}))(.)", re.DOTALL)
 CODE_SIZE = 256
 
 
@@ -151,6 +151,7 @@ def _needs_load_bit(image: Image) -> int:
     found = CLEAR_BIT.search(code)
     if not found:
         return 0
-    cleared = ~found[2][0] & 0xFF
-    byte = found[1][0] - image.member("task_struct.thread_info.flags").offset
+    cleared = ~found[3][0] & 0xFF
+    byte = int.from_bytes(found[1] or found[2], "little")
+    byte -= image.member("task_struct.thread_info.flags").offset
     return cleared << 8 * byte if 0 <= byte < 8 and cleared.bit_count() == 1 else 0
