@@ -73,7 +73,7 @@ class FpuStates:
             at, size = state.at("regs"), state["size"]
             features &= state["user_xfeatures"]
         else:
-            inline = self._image.member("fpu.state").size > 8  # a pointer until 3c6dffa93b5d (4.2)
+            inline = self._image.member("fpu.state").size > 8  # a pointer before 4.2
             at, size = fpu.at("state") if inline else fpu["state"], self._area_size
         if not FXSAVE_SIZE <= size <= AREA_LIMIT:
             raise KernelDataError(f"the floating-point state at {at:#x} has {size} bytes: that number is damaged")
@@ -87,10 +87,10 @@ class FpuStates:
 
     def _origin(self, thread: Thread, task: Struct, aside: bool) -> str:
         if not thread.active:
-            return "memory (not running)"
+            return "from memory (not running)"
         if aside or (self._needs_load and task["thread_info.flags"] & self._needs_load):
-            return f"memory (running in the kernel on CPU {thread.cpu}, saved before)"
-        return f"stale: memory, as it was saved last; the current state was in CPU {thread.cpu}"
+            return f"from memory (running in the kernel on CPU {thread.cpu}, saved before)"
+        return f"stale: from memory as last saved; CPU {thread.cpu} had the current ones"
 
 
 def xsave_tables(image: Image, user_size: int) -> XsaveTables:

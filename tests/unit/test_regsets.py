@@ -93,7 +93,7 @@ def test_notes_in_the_order_of_the_kernels_table(tmp_path: Path, seed: int) -> N
     xstate = found.notes[1][1]
     assert xstate[OFFSETS[2] :][: SIZES[2]] == filled(2, SIZES[2])
     assert xstate[OFFSETS[9] :] == struct.pack("<Q", 0x5C)
-    assert found.fpu_origin == "memory (not running)"
+    assert found.fpu_origin == "from memory (not running)"
 
 
 def test_behind_the_task_when_the_task_does_not_hold_it(tmp_path: Path) -> None:
