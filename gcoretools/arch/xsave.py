@@ -116,14 +116,14 @@ def xstate(area: bytes, tables: XsaveTables, features: int, pkru: int | None) ->
     else:
         image = bytearray((area if raw else tables.initial)[: tables.size].ljust(tables.size, b"\0"))
     _put_legacy(image, area, saved, tables, keep_mxcsr=raw and not tables.by_parts)
-    own_pkru = (pkru or 0).to_bytes(8, "little").ljust(AREA_LIMIT, b"\0")
+    own_pkru = struct.pack("<Q", pkru or 0)
     image[SOFTWARE] = tables.software
     image[FXSAVE_SIZE:EXTENDED] = struct.pack("<Q", saved).ljust(HEADER_SIZE, b"\0")
     for i in tables.extended(tables.features & features):
         at, size = tables.offsets[i], tables.sizes[i]
         if saved >> i & 1:
             kept_apart = i == PKRU and pkru is not None
-            image[at : at + size] = own_pkru[:size] if kept_apart else component(area, tables, i)
+            image[at : at + size] = own_pkru.ljust(size, b"\0")[:size] if kept_apart else component(area, tables, i)
         elif raw:
             image[at : at + size] = bytes(size)
     return bytes(image)

@@ -87,6 +87,17 @@ def loaded(body: str) -> tuple[list[str], list[float]]:
     return texts, [float(value) for value in re.findall(r"(?m)^st[0-3] +(\S+)", body)]
 
 
+@pytest.mark.lab("kdump")
+def test_floating_point_registers_of_a_real_kdump(captured: Capture, tmp_path: Path) -> None:
+    """No core of the kernel's own is to be had after a panic: the processes' own words judge."""
+    process = captured.process("threads")
+    make_core(captured.vmcore, process, tmp_path)
+    commands = ("set print repeats 0", "thread apply all info registers float vector")
+    shown = by_thread(gdb(captured, "threads", tmp_path / "core", *commands))
+    for thread in process["threads"]:
+        assert loaded(shown[thread["tid"]]) == (thread["xmm"], thread["st"])
+
+
 @pytest.mark.lab("max", "nehalem")
 def test_floating_point_registers(captured: Capture, tmp_path: Path) -> None:
     """x87, SSE, AVX and the rest: the same as in the kernel's core, and what the threads had loaded."""
