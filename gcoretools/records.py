@@ -104,6 +104,7 @@ class Regs(Record):
     origin: str  # where they came from, in words
     registers: dict[str, int]  # the general registers by name
     notes: list[dict[str, object]]  # {"owner", "type", "data"}: the core's notes for this thread, in order
+    fpu_origin: str = ""  # likewise of the floating-point ones; "stale: ..." when the CPU had newer ones
 
 
 @dataclass(slots=True)

@@ -43,11 +43,19 @@ vm_area_struct      vm_start:8 vm_end:8 vm_flags:8 vm_pgoff:8 vm_file:8 vm_ops:8
 mm_struct           pgd:8 map_count:-4 total_vm:8 arg_start:8 arg_end:8 start_brk:8 brk:8 start_stack:8
                     saved_auxv:416 flags:8 binfmt:8 exe_file:8 mm_mt:maple_tree mmap:8 context.vdso:8
                     context.vdso_image:8 rss_stat:4*percpu_counter
+user_regset_view    regsets:8 n:4
+user_regset         n:4 size:4 core_note_type:4
+fpstate             size:4 user_xfeatures:8 regs:4096
+fpu                 fpstate:8 __task_fpstate:8 state:4096
+fpu_state_config    max_features:8
+io_bitmap           max:4 bitmap:8192
 signal_struct       thread_head:16 group_exit_code:-4 nr_threads:-4 pids:32 utime:8 stime:8 cutime:8 cstime:8
 task_struct         tasks:16 pid:-4 tgid:-4 comm:16 mm:8 flags:4 __state:4 exit_state:-4 static_prio:-4 stack:8
                     group_leader:8 real_parent:8 signal:8 utime:8 stime:8 blocked:8 pending.signal:8 fs:8
                     thread_node:16 thread_group:16 real_cred:8 uid:4 gid:4 thread_pid:8 pids:4*pid_link cpu:4
                     thread.fsbase:8 thread.gsbase:8 thread.fsindex:2 thread.gsindex:2 thread.ds:2 thread.es:2
+                    thread.tls_array:24 thread.io_bitmap:8 thread.features:8 thread.pkru:4 thread_info.flags:8
+                    thread.fpu:fpu
 rq                  curr:8
 """
 

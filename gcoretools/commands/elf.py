@@ -11,11 +11,10 @@ from pathlib import Path
 from gcoretools.commands import run
 from gcoretools.core.writer import new_file, standard_output
 from gcoretools.errors import StreamError, UsageError
-from gcoretools.kernel.registers import ThreadRegisters
 from gcoretools.records import Header, Process, Record, Regs, Thread
 from gcoretools.stages import source
 from gcoretools.stages.elf import write_cores
-from gcoretools.stages.regs import thread_registers
+from gcoretools.stages.regs import Recovery
 
 USAGE = """gc-elf: assemble ELF core files out of a stream, as the kernel would have written them.
 
@@ -107,13 +106,12 @@ def _recovery(header: Header, dump: str | None, report: run.Report) -> Callable[
     """How to get the registers of a thread that came without: the dump is opened when the first one does."""
 
     @cache
-    def registers() -> ThreadRegisters:
-        return ThreadRegisters(source.from_header(header, dump))
+    def recovery() -> Recovery:
+        return Recovery(source.from_header(header, dump))
 
     def recover(thread: Thread) -> Regs:
-        found = thread_registers(thread, registers())
-        if not found.registers:
-            report.say(run.PAGE_FAULTS, f"thread {thread.pid}: registers {found.origin}")
+        found = recovery().of(thread)
+        report.registers(found)
         return found
 
     return recover

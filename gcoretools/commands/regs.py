@@ -50,10 +50,10 @@ def _regs(arguments: run.Arguments, report: run.Report) -> None:
 
 
 def tell_lost(records: Iterable[Record], report: run.Report) -> Iterator[Record]:
-    """The records, with each thread told whose registers could not be recovered."""
+    """The records, with each thread told whose registers are not recovered or not current."""
     for record in records:
-        if isinstance(record, Regs) and not record.registers:
-            report.say(run.PAGE_FAULTS, f"thread {record.pid}: registers {record.origin}")
+        if isinstance(record, Regs):
+            report.registers(record)
         yield record
 
 

@@ -16,7 +16,7 @@ from gcoretools import __version__
 from gcoretools.commands import show
 from gcoretools.errors import GcoreError, UsageError
 from gcoretools.kernel.image import Image
-from gcoretools.records import VERSION, Done, Header, Process, Record
+from gcoretools.records import VERSION, Done, Header, Process, Record, Regs
 from gcoretools.stages import source
 from gcoretools.stream import Writer, read_stream
 
@@ -38,6 +38,7 @@ class Report:
     def __init__(self, name: str, level: int) -> None:
         self.name = name
         self._level = level
+        self._told = set[str]()
         shown = logging.StreamHandler() if level & LIBRARY_ERRORS else logging.NullHandler()
         shown.setFormatter(logging.Formatter(f"{name}: %(message)s"))
         logging.getLogger("gcoretools").addHandler(shown)
@@ -46,6 +47,16 @@ class Report:
         """A sentence of a kind, when that kind is asked for."""
         if self._level & kind:
             print(f"{self.name}: {sentence}", file=sys.stderr)
+
+    def registers(self, regs: Regs) -> None:
+        """Tell what a thread lacks; of floating-point registers that cannot be had, each reason once."""
+        if not regs.registers:
+            self.say(PAGE_FAULTS, f"thread {regs.pid}: registers {regs.origin}")
+        elif regs.fpu_origin.startswith("stale"):
+            self.say(PAGE_FAULTS, f"thread {regs.pid}: floating-point registers {regs.fpu_origin}")
+        elif regs.fpu_origin.startswith("not recovered") and regs.fpu_origin not in self._told:
+            self._told.add(regs.fpu_origin)
+            self.say(PAGE_FAULTS, f"thread {regs.pid}: floating-point registers {regs.fpu_origin}")
 
 
 def main(usage: str, body: Callable[[Arguments, Report], None], argv: list[str] | None = None) -> int:

@@ -78,6 +78,8 @@ def _regs(regs: Regs) -> str:
     names = list(regs.registers)
     for at in range(0, len(names), 4):
         rows.append("   " + "".join(f" {n:>8} {regs.registers[n]:016x}" for n in names[at : at + 4]))
+    if regs.fpu_origin:
+        rows.append(f"    floating-point registers {regs.fpu_origin}")
     return "\n".join(rows)
 
 

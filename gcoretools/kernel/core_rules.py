@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gcoretools.errors import GcoreError
 from gcoretools.kernel.image import Image
+from gcoretools.kernel.regsets import last_notes
 
 # ELFMAG as the compiler writes it into a comparison, and how much of the function's code is looked at.
 ELF_MAGIC = b"\x7fELF"
@@ -21,6 +22,7 @@ def core_rules(image: Image) -> dict[str, object]:
         elf_header_by_magic: ... when it begins with the ELF magic (before 5.10, and again since
             84158b7f6a06, 5.18).
         note_align: whether p_align of PT_NOTE is 4 instead of 0 (60592fb6b67c, 6.12).
+        last_notes: owner, type and data of the notes behind those of all threads.
     """
     snapshot = image.has("dump_vma_snapshot")
     return {
@@ -29,6 +31,7 @@ def core_rules(image: Image) -> dict[str, object]:
         "elf_header_by_magic": not snapshot or _compares_magic(image),
         # Nothing in types or symbols names that change; this struct came in the same release.
         "note_align": image.has("x86_xfeat_component"),
+        "last_notes": last_notes(image),
     }
 
 

@@ -92,19 +92,23 @@ class Image:
             node = element[member.partition(".")[2]]
 
     def span(self, name: str) -> tuple[int, int]:
-        """Offsets between which all members that we need of a struct lie, in bytes."""
+        """Offsets between which all but the long members that we need of a struct lie, in bytes."""
         if name not in self._spans:
             prefix = name + "."
             members = [m for key, m in self.kernel.layout.members.items() if key.startswith(prefix)]
             if not members:
                 raise LayoutError(f"the kernel's types do not describe struct {name}")
-            low = min(m.offset for m in members)
-            self._spans[name] = low, max(m.offset + min(m.size, MEMBER_SPAN) for m in members)
+            read = [m for m in members if m.size <= MEMBER_SPAN] or members[:1]
+            low = min(m.offset for m in read)
+            self._spans[name] = low, max(m.offset + min(m.size, MEMBER_SPAN) for m in read)
         return self._spans[name]
 
 
 class Struct:
-    """A struct in the dump: members by name, as unsigned or signed integers; read once, on first use."""
+    """A struct in the dump: members by name, as unsigned or signed integers; read once, on first use.
+
+    Members longer than MEMBER_SPAN are read each time: what lies behind them need not be in the dump.
+    """
 
     __slots__ = ("_data", "_image", "_low", "address", "name")
 
@@ -140,11 +144,16 @@ class Struct:
     def _slice(self, offset: int, size: int) -> bytes:
         if not self._data:
             self._low, high = self._image.span(self.name)
-            try:
-                self._data = self._image.memory.read(self.address + self._low, high - self._low)
-            except (KernelDataError, PageAbsent) as error:
-                raise type(error)(f"{self.name} at {self.address:#x}: {error}") from error
+            self._data = self._read(self._low, high - self._low)
+        if not self._low <= offset <= self._low + len(self._data) - size:
+            return self._read(offset, size)
         return self._data[offset - self._low : offset - self._low + size]
+
+    def _read(self, offset: int, size: int) -> bytes:
+        try:
+            return self._image.memory.read(self.address + offset, size)
+        except (KernelDataError, PageAbsent) as error:
+            raise type(error)(f"{self.name} at {self.address:#x}: {error}") from error
 
 
 def _found(table: dict[str, T], name: str, what: str) -> T:

@@ -70,6 +70,27 @@ MEMBERS = (
     _maybe("task_struct.thread.ds"),
     _maybe("task_struct.thread.es"),
     _maybe("task_struct.thread.tls_array"),
+    _maybe("task_struct.thread.io_bitmap"),  # 577d5cd7e585 (5.5) joined pointer and size in a struct
+    _maybe("io_bitmap.max"),
+    _maybe("io_bitmap.bitmap"),
+    _maybe("task_struct.thread.features"),  # 98cfa4630912 (6.6)
+    _maybe("task_struct.thread.pkru"),  # 9782a712eb95 (5.14); in the XSAVE area alone before
+    _maybe("task_struct.thread_info.flags"),  # 15f4eae70d36 (4.9); on the stack before
+    # Floating-point state (arch/x86/include/asm/fpu/types.h)
+    _maybe("task_struct.thread.fpu"),  # cb7ca40a3882 (6.16) put it behind task_struct
+    _maybe("fpu.fpstate"),  # 87d0e5be0fac (5.16)
+    _maybe("fpu.__task_fpstate"),
+    _maybe("fpu.state"),
+    _maybe("fpstate.size"),
+    _maybe("fpstate.user_xfeatures"),
+    _maybe("fpstate.regs"),
+    _maybe("fpu_state_config.max_features"),
+    # Which notes a core has of each thread (include/linux/regset.h)
+    _maybe("user_regset_view.regsets"),
+    _maybe("user_regset_view.n"),
+    _maybe("user_regset.n"),
+    _maybe("user_regset.size"),
+    _maybe("user_regset.core_note_type"),
     _maybe("signal_struct.thread_head"),
     _need("signal_struct.group_exit_code"),
     _maybe("signal_struct.nr_threads"),
@@ -174,6 +195,7 @@ SIZES = (
     _maybe("upid"),
     _maybe("uid_gid_extent"),
     _maybe("percpu_counter"),
+    _maybe("user_regset"),
     _maybe("x86_xfeat_component"),  # ba386777a30b (6.12): describes the XSAVE area in a core
 )
 
@@ -184,6 +206,7 @@ CONSTANTS = (
     _maybe("MM_FILEPAGES"),
     _maybe("MM_ANONPAGES"),
     _maybe("MM_SHMEMPAGES"),
+    _maybe("XFEATURE_MAX"),
     _maybe("maple_dense"),
     _maybe("maple_leaf_64"),
     _maybe("maple_range_64"),
@@ -202,6 +225,20 @@ SYMBOLS = (
     _maybe("__start_init_stack", "__start_init_task"),  # 9e03e4af8b8b (6.10)
     _maybe("__end_init_stack", "__end_init_task"),
     _maybe("asm_fred_entrypoint_user"),  # FRED pads the stack top, 65c9cc9e2c14 (6.9)
+    # Floating-point state and the register sets of a core
+    _maybe("user_x86_64_view"),
+    _maybe("user_x86_32_view"),
+    _maybe("init_fpstate"),
+    _maybe("xstate_offsets"),
+    _maybe("xstate_sizes"),
+    _maybe("xstate_flags"),  # 35a77d4503d9 (5.19); a table of offsets in the compacted format before
+    _maybe("xstate_comp_offsets"),
+    _maybe("xstate_fx_sw_bytes"),
+    _maybe("fpu_user_cfg"),  # 578971f4e228 (5.16)
+    _maybe("xfeatures_mask_all", "xfeatures_mask"),  # 524bb73bc15e (5.8)
+    _maybe("fpu_kernel_xstate_size"),
+    _maybe("copy_xstate_to_uabi_buf"),  # eb6f51723f03 (5.14): a core has zeros between components
+    _maybe("switch_fpu_return"),  # 5f409e20b794 (5.2); its code tells TIF_NEED_FPU_LOAD
     # Which rules this kernel has
     _maybe("l1tf_mitigation"),  # inverts frames of entries that are not present: 6b28baca9b1f (4.19)
     _maybe("compat_elf_format"),  # its processes get 32-bit cores

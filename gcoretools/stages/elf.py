@@ -96,7 +96,8 @@ class _Core:
             for extent in parts.extents:
                 extent.what = "zero" if extent.what == "gap" else extent.what
         self._loads = [load for vma, extents in self._with_extents() for load in elf.segments(vma, extents)]
-        self._notes = b"".join(_notes(parts, self._vmas, recover))
+        last = header.rules.get("last_notes") or []
+        self._notes = b"".join([*_notes(parts, self._vmas, recover), *map(_plain_note, _rows(last))])
 
     def write(self, core: CoreFile, first: Record, stream: Iterator[Record]) -> None:
         """Headers, notes, then data as it comes. Raises StreamError when it is not what the extents say."""
@@ -154,7 +155,7 @@ class _Core:
 def _notes(parts: _Parts, vmas: list[Vma], recover: Recover) -> Iterator[bytes]:
     """All notes in the kernel's order: the process's stand behind the first thread's NT_PRSTATUS."""
     for i, thread in enumerate(parts.threads):
-        own = [_thread_note(row) for row in (parts.regs.get(thread.pid) or recover(thread)).notes]
+        own = [_plain_note(row) for row in (parts.regs.get(thread.pid) or recover(thread)).notes]
         yield from own[:1]
         if i == 0:
             yield notes.note("CORE", notes.NT_PRPSINFO, notes.prpsinfo(parts.process))
@@ -163,8 +164,14 @@ def _notes(parts: _Parts, vmas: list[Vma], recover: Recover) -> Iterator[bytes]:
         yield from own[1:]
 
 
-def _thread_note(row: dict[str, object]) -> bytes:
+def _rows(value: object) -> list[dict[str, object]]:
+    if not (isinstance(value, list) and all(isinstance(row, dict) for row in value)):
+        raise StreamError("the header's last notes are not a list of notes")
+    return value
+
+
+def _plain_note(row: dict[str, object]) -> bytes:
     owner, kind, data = row.get("owner"), row.get("type"), row.get("data")
     if not (isinstance(owner, str) and isinstance(data, bytes) and type(kind) is int and 0 <= kind < 1 << 32):
-        raise StreamError("the stream's regs record has a note without a proper owner, type or data")
+        raise StreamError("the stream has a note without a proper owner, type or data")
     return notes.note(owner, kind, data)

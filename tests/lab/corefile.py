@@ -8,8 +8,9 @@ from pathlib import Path
 
 PT_LOAD, PT_NOTE = 1, 4
 NOTES = {
-    1: "PRSTATUS", 2: "FPREGSET", 3: "PRPSINFO", 6: "AUXV", 0x202: "X86_XSTATE", 0x205: "X86_XSAVE_LAYOUT",
-    0x46494C45: "FILE", 0x53494749: "SIGINFO",
+    1: "PRSTATUS", 2: "FPREGSET", 3: "PRPSINFO", 6: "AUXV", 0x200: "386_TLS", 0x201: "386_IOPERM",
+    0x202: "X86_XSTATE", 0x204: "X86_SHSTK", 0x205: "X86_XSAVE_LAYOUT", 0x46494C45: "FILE", 0x46E62B7F: "PRXFPREG",
+    0x53494749: "SIGINFO",
 }  # fmt: skip
 # struct user_regs_struct of arch/x86/include/asm/user_64.h, at pr_reg of struct elf_prstatus
 REGISTERS = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from .corefile import CoreFile, Note, Segment
@@ -14,7 +14,7 @@ PAGE = 4096
 
 # struct elf_prstatus: what of it is the same at any moment, as (name, offset, size) in bytes. The signal
 # fields (0 to 32) and the times (48 to 112) are the moment's own.
-PRSTATUS_FIELDS = (("pid", 32, 4), ("ppid", 36, 4), ("pgrp", 40, 4), ("sid", 44, 4))
+PRSTATUS_FIELDS = (("pid", 32, 4), ("ppid", 36, 4), ("pgrp", 40, 4), ("sid", 44, 4), ("fpvalid", 328, 4))
 
 # struct elf_prpsinfo, likewise; state, its letter, zombie and flags are the moment's own.
 PRPSINFO_FIELDS = (
@@ -27,6 +27,11 @@ CALL_RESULT = {"rax"}
 RUNNING_ON = {"rip", "eflags"}
 NO_CALL = (1 << 64) - 1
 
+# Notes of the process among those of its threads, and those of a thread that a running one has in its CPU.
+PROCESS_NOTES = {"PRPSINFO", "SIGINFO", "AUXV", "FILE"}
+LAST_NOTES = {"X86_XSAVE_LAYOUT"}
+FPU_NOTES = {"FPREGSET", "PRXFPREG", "X86_XSTATE", "X86_SHSTK"}
+
 
 @dataclass(frozen=True)
 class Judged:
@@ -36,12 +41,19 @@ class Judged:
     pages: int
 
 
-def judge(ours: CoreFile, kernels: CoreFile, gaps: list[tuple[int, int]], threads: Iterable[Facts]) -> Judged:
+def judge(
+    ours: CoreFile,
+    kernels: CoreFile,
+    gaps: list[tuple[int, int]],
+    threads: Iterable[Facts],
+    stale: Collection[int] = (),
+) -> Judged:
     """Compare two cores.
 
     Args:
         gaps: (start, size) of what our stream reported as missing, in bytes.
         threads: what the process said of its threads: kind, tid, fs_base, gs_base.
+        stale: tids of those of which our stream says that their floating-point registers are old.
     """
     missing = {page for start, size in gaps for page in range(start, start + size, PAGE)}
     pages = list(_pages(ours, kernels, missing))
@@ -51,6 +63,7 @@ def judge(ours: CoreFile, kernels: CoreFile, gaps: list[tuple[int, int]], thread
         *(f"page {va:#x} is wrong" for va, equal in pages if not equal),
         *_process_notes(ours, kernels),
         *_threads(ours, kernels, {thread["tid"]: thread for thread in threads}),
+        *_thread_notes(ours, kernels, stale),
     ]
     return Judged(differences, len(pages))
 
@@ -119,9 +132,40 @@ def _process_notes(ours: CoreFile, kernels: CoreFile) -> Iterator[str]:
         if mine[kind].data != theirs[kind].data:
             yield f"{kind}: {mine[kind].data!r}, the kernel's {theirs[kind].data!r}"
     yield from _fields(PRPSINFO_FIELDS, mine["PRPSINFO"], theirs["PRPSINFO"], "PRPSINFO")
-    order = [n.kind for n in kernels.notes if n.kind in mine]
-    if [n.kind for n in ours.notes] != order:
+    order = [n.kind for n in kernels.notes if n.kind != "SIGINFO"]
+    if sorted(n.kind for n in ours.notes) != sorted(order):
         yield f"notes are {[n.kind for n in ours.notes]}, the kernel's {order}"
+    first = [kind for kind, _ in itertools.groupby(order) if kind in PROCESS_NOTES | {"PRSTATUS"}]
+    if [n.kind for n in ours.notes if n.kind in PROCESS_NOTES | {"PRSTATUS"}][: len(PROCESS_NOTES)] != first[:4]:
+        yield f"notes are {[n.kind for n in ours.notes]}, the kernel's {order}"
+    for kind in LAST_NOTES & theirs.keys():
+        if ours.notes[-1] != theirs[kind]:
+            yield f"the last note is {ours.notes[-1]}, the kernel's {theirs[kind]}"
+
+
+def _thread_notes(ours: CoreFile, kernels: CoreFile, stale: Collection[int]) -> Iterator[str]:
+    """The notes of each thread behind its NT_PRSTATUS: the same in the same order."""
+    mine, theirs = _by_thread(ours), _by_thread(kernels)
+    for pid in mine.keys() & theirs.keys():
+        kinds = [[(n.owner, n.kind, len(n.data)) for n in notes] for notes in (mine[pid], theirs[pid])]
+        if kinds[0] != kinds[1]:
+            yield f"thread {pid}: notes are {kinds[0]}, the kernel's {kinds[1]}"
+            continue
+        for one, other in zip(mine[pid], theirs[pid], strict=True):
+            if one.data != other.data and not (pid in stale and one.kind in FPU_NOTES):
+                at = next(i for i, (a, b) in enumerate(zip(one.data, other.data, strict=True)) if a != b)
+                yield f"thread {pid}: {one.kind} differs from byte {at} on"
+
+
+def _by_thread(core: CoreFile) -> dict[int, list[Note]]:
+    found: dict[int, list[Note]] = {}
+    for note in core.notes:
+        if note.kind == "PRSTATUS":
+            pid = _pid(note)
+            found[pid] = []
+        elif note.kind not in PROCESS_NOTES | LAST_NOTES:
+            found[pid].append(note)
+    return found
 
 
 def _threads(ours: CoreFile, kernels: CoreFile, facts: dict[int, Facts]) -> Iterator[str]:

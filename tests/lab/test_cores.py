@@ -30,14 +30,28 @@ def make_core(dump: Path, process: Facts, folder: Path) -> tuple[CoreFile, list[
     return CoreFile(core), pipeline.gaps(stream)
 
 
+def stale_threads(dump: Path, process: Facts, stream: Path) -> set[int]:
+    """Those threads, by tid, of which gc-regs says that memory has only old floating-point registers."""
+    pipeline.run("gc-regs", dump, str(process["global_pid"]), stdout=stream)
+    old = {
+        each["pid"]
+        for each in pipeline.records(stream)
+        if each["kind"] == "regs" and each["fpu_origin"].startswith("stale")
+    }
+    return {thread["tid"] for thread in process["threads"] if thread["global_tid"] in old}
+
+
 @pytest.mark.lab("max", "nehalem", "plain")
 @pytest.mark.parametrize("role", [*EVERYBODY, "spin", "sysspin"])
 def test_the_core_is_the_kernels(captured: Capture, role: str, tmp_path: Path) -> None:
     process = captured.process(role)
     core, gaps = make_core(captured.vmcore, process, tmp_path)
-    judged = judge(core, CoreFile(captured.core(role)), gaps, process["threads"])
+    stale = stale_threads(captured.vmcore, process, tmp_path / "regs.gc")
+    judged = judge(core, CoreFile(captured.core(role)), gaps, process["threads"], stale)
     assert judged.differences == []
     assert judged.pages > 500
+    assert stale or role != "spin"
+    assert not stale or role in ("spin", "sysspin")
 
 
 @pytest.mark.lab("max")

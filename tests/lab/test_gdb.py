@@ -78,3 +78,34 @@ def without_signal(text: str) -> list[str]:
     whose order is by the kernel's chance."""
     told = r"Program terminated|\[Current thread|\[New LWP|#0 "
     return [line for line in text.splitlines() if not re.match(told, line)]
+
+
+def loaded(body: str) -> tuple[list[str], list[float]]:
+    """The bytes of the vector registers as text, and st0 to st3, in `info registers float vector`."""
+    rows = re.findall(r"(?m)^[xy]mm\d+ .* v(?:16|32)_int8 = \{(.*?)\}", body)
+    texts = [bytes(int(number, 16) for number in row.split(", ")).decode() for row in rows]
+    return texts, [float(value) for value in re.findall(r"(?m)^st[0-3] +(\S+)", body)]
+
+
+@pytest.mark.lab("kdump")
+def test_floating_point_registers_of_a_real_kdump(captured: Capture, tmp_path: Path) -> None:
+    """No core of the kernel's own is to be had after a panic: the processes' own words judge."""
+    process = captured.process("threads")
+    make_core(captured.vmcore, process, tmp_path)
+    commands = ("set print repeats 0", "thread apply all info registers float vector")
+    shown = by_thread(gdb(captured, "threads", tmp_path / "core", *commands))
+    for thread in process["threads"]:
+        assert loaded(shown[thread["tid"]]) == (thread["xmm"], thread["st"])
+
+
+@pytest.mark.lab("max", "nehalem")
+def test_floating_point_registers(captured: Capture, tmp_path: Path) -> None:
+    """x87, SSE, AVX and the rest: the same as in the kernel's core, and what the threads had loaded."""
+    process = captured.process("threads")
+    make_core(captured.vmcore, process, tmp_path)
+    commands = ("set print repeats 0", "thread apply all info registers float vector")
+    cores = (tmp_path / "core", captured.core("threads"))
+    mine, theirs = (by_thread(gdb(captured, "threads", core, *commands)) for core in cores)
+    assert mine == theirs
+    for thread in process["threads"]:
+        assert loaded(mine[thread["tid"]]) == (thread["xmm"], thread["st"])

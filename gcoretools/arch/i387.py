@@ -1,0 +1,60 @@
+"""The x87 state as 32-bit cores show it: struct user_i387_ia32_struct (arch/x86/kernel/fpu/regset.c)."""
+
+from __future__ import annotations
+
+import struct
+
+from gcoretools.errors import KernelDataError
+
+# The head of an FXSAVE image: control, status and abridged tag word, opcode, instruction and operand pointer.
+FXSAVE_HEAD = struct.Struct("<HHBxHQQ")
+# ... with a 32-bit kernel's FXSAVE: each pointer is an offset of 4 bytes and a selector of 2.
+FXSAVE_HEAD_32 = struct.Struct("<HHBxHIHxxIHxx")
+ST_SPACE, SLOT, REGISTER = 32, 16, 10
+
+# cwd, swd, twd, fip, fcs, foo, fos; then eight registers of 10 bytes each.
+FSAVE_HEAD = struct.Struct("<7I")
+FSAVE_SIZE = 108
+
+VALID, ZERO, SPECIAL, EMPTY = range(4)
+RESERVED = 0xFFFF0000
+
+
+def fsave(fxsave: bytes, segments: tuple[int, int] | None) -> bytes:
+    """NT_PRFPREG of a 32-bit process: the 108 bytes of FSAVE out of an FXSAVE image (fpregs_get).
+
+    Args:
+        fxsave: at least the first 160 bytes.
+        segments: the thread's cs and ds, which a 64-bit kernel shows as those of the last x87 instruction;
+            None with a 32-bit kernel, whose FXSAVE has saved the true ones.
+    Raises KernelDataError when the image is too short.
+    """
+    if len(fxsave) < ST_SPACE + 8 * SLOT:
+        raise KernelDataError(f"the FXSAVE image has {len(fxsave)} bytes: it is cut")
+    if segments:
+        cwd, swd, present, _, ip, dp = FXSAVE_HEAD.unpack_from(fxsave)
+        pointers = (ip & 0xFFFFFFFF, segments[0] & 0xFFFFFFFF, dp & 0xFFFFFFFF, segments[1] & 0xFFFF | RESERVED)
+    else:
+        cwd, swd, present, opcode, ip, cs, dp, ds = FXSAVE_HEAD_32.unpack_from(fxsave)
+        pointers = (ip, cs | opcode << 16, dp, ds)
+    registers = [fxsave[ST_SPACE + SLOT * i :][:REGISTER] for i in range(8)]
+    head = FSAVE_HEAD.pack(cwd | RESERVED, swd | RESERVED, _tags(registers, swd, present), *pointers)
+    return head + b"".join(registers)
+
+
+def _tags(registers: list[bytes], swd: int, present: int) -> int:
+    """The tag word, two bits for each physical register, out of the abridged one and the values."""
+    top = swd >> 11 & 7
+    tags = RESERVED
+    for i in range(8):
+        tag = _tag(registers[(i - top) & 7]) if present >> i & 1 else EMPTY
+        tags |= tag << 2 * i
+    return tags
+
+
+def _tag(register: bytes) -> int:
+    significand, exponent = struct.unpack("<QH", register)
+    exponent &= 0x7FFF
+    if exponent == 0 and significand == 0:
+        return ZERO
+    return VALID if exponent not in (0, 0x7FFF) and significand >> 63 else SPECIAL
