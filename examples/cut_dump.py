@@ -17,6 +17,7 @@ from gcoretools.dumps.kdump_headers import read_headers
 from gcoretools.errors import GcoreError
 from gcoretools.kernel import maple_tree
 from gcoretools.kernel.core_rules import core_rules
+from gcoretools.kernel.cpu import per_cpu
 from gcoretools.kernel.image import Image
 from gcoretools.kernel.registers import stack_size
 from gcoretools.layout import modules
@@ -48,9 +49,11 @@ SIZES = (
 )  # fmt: skip
 VARIABLES = (
     "vmemmap_base", "page_offset_base", "vmalloc_base", "mem_section", "swap_info", "nr_swapfiles",
-    "fpu_user_cfg", "fpu_kernel_cfg", "init_fpstate", "xstate_offsets", "xstate_sizes", "xstate_flags",
-    "swapper_spaces", "boot_cpu_data", "saved_command_line", "init_uts_ns",
+    "swapper_spaces", "fpu_user_cfg", "fpu_kernel_cfg", "init_fpstate", "xstate_offsets", "xstate_sizes",
+    "xstate_flags", "xstate_fx_sw_bytes", "user_x86_64_view", "x86_64_regsets", "boot_cpu_data", "cpu_tss_rw",
+    "saved_command_line", "init_uts_ns",
 )  # fmt: skip
+PER_CPU_LIMIT = 1 << 32  # below, an address is an offset into each CPU's own area
 VARIABLE_SIZE = 512  # bytes: as much as any of them takes, or more
 XA_INTERNAL = 2
 
@@ -136,7 +139,7 @@ def keep_more(dump: Recorder) -> None:
     image = Image(dump, resolve_kernel(dump, use_cache=False))
     found = kallsyms(image.memory, describe(dump)).find(VARIABLES)
     for va in found.values():
-        image.memory.read(va, VARIABLE_SIZE)
+        image.memory.read(va if va >= PER_CPU_LIMIT else per_cpu(image, va, 0), VARIABLE_SIZE)
     for module in image.list(image.symbol("modules"), "module.list"):
         module.string("name")
     memory = Memory(image, found["vmemmap_base"])

@@ -9,8 +9,8 @@ typedef unsigned long u64;
 /* arch/x86/entry/syscalls/syscall_64.tbl */
 enum {
     SYS_read = 0, SYS_write = 1, SYS_open = 2, SYS_mmap = 9, SYS_brk = 12, SYS_pipe = 22, SYS_madvise = 28,
-    SYS_nanosleep = 35, SYS_getpid = 39, SYS_execve = 59, SYS_exit = 60, SYS_wait4 = 61, SYS_prctl = 157, SYS_arch_prctl = 158,
-    SYS_futex = 202, SYS_sched_setaffinity = 203, SYS_ppoll = 271, SYS_finit_module = 313, SYS_clone3 = 435,
+    SYS_nanosleep = 35, SYS_getpid = 39, SYS_execve = 59, SYS_exit = 60, SYS_wait4 = 61, SYS_prctl = 157,
+    SYS_arch_prctl = 158, SYS_futex = 202, SYS_ppoll = 271, SYS_finit_module = 313, SYS_clone3 = 435,
 };
 
 enum {
