@@ -23,9 +23,7 @@ def note(owner: str, kind: int, data: bytes) -> bytes:
     return struct.pack("<III", len(name), len(data), kind) + _padded(name) + _padded(data)
 
 
-def prstatus(
-    thread: Thread, registers: Sequence[int], fpvalid: bool, form: CoreFormat = x86_64.CORE
-) -> bytes:
+def prstatus(thread: Thread, registers: Sequence[int], fpvalid: bool, form: CoreFormat = x86_64.CORE) -> bytes:
     """NT_PRSTATUS of a thread (fill_prstatus); what is longer than the core's words loses its upper part.
 
     Args:
