@@ -18,7 +18,8 @@ class CoreFormat:
         prstatus: struct elf_prstatus up to pr_reg: siginfo (signo, code, errno), cursig, sigpend, sighold, pid,
             ppid, pgrp, sid, then four timevals.
         prstatus_end: what stands behind pr_reg: pr_fpvalid.
-        prpsinfo: struct elf_prpsinfo: state, sname, zomb, nice, flag, uid, gid, pid, ppid, pgrp, sid, fname, psargs.
+        prpsinfo: struct elf_prpsinfo: state, sname, zomb, nice, flag, uid, gid, pid, ppid, pgrp, sid, fname,
+            psargs.
         id_limit: the largest uid and gid that it has room for.
     """
 

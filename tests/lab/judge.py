@@ -11,7 +11,7 @@ from .facts import Facts
 
 PAGE = 4096
 
-# struct elf_prstatus by the bytes of a word: what of it is the same at any moment, as (name, offset, size) in bytes.
+# struct elf_prstatus by the bytes of a word: what is the same at any moment, as (name, offset, size) in bytes.
 # The signal fields, at the start, and the times, between sid and the registers, are the moment's own.
 PRSTATUS_FIELDS = {
     8: (("pid", 32, 4), ("ppid", 36, 4), ("pgrp", 40, 4), ("sid", 44, 4), ("fpvalid", 328, 4)),

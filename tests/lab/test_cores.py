@@ -72,7 +72,7 @@ def test_the_core_of_a_32_bit_process_is_the_kernels(captured: Capture, role: st
 
 @pytest.mark.lab("segments", "fsgsbase")
 def test_segments_behind_selectors(captured: Capture, tmp_path: Path) -> None:
-    """Bases out of descriptors of the thread and of the process, where the CPU cannot save them and where it can."""
+    """Bases out of descriptors, of the thread and of the process: without FSGSBASE and with it."""
     process = captured.process("threads")
     core, gaps = make_core(captured.vmcore, process, tmp_path)
     judged = judge(core, CoreFile(captured.core("threads")), gaps, process["threads"])
