@@ -35,8 +35,8 @@ CALL_RESULT = {"rax", "eax"}
 RUNNING_ON = {"rip", "eip", "eflags"}
 NO_CALL = {"orig_rax": (1 << 64) - 1, "orig_eax": (1 << 32) - 1}
 
-# Selectors of the first two descriptors of a thread, and of the first one of a process's local table.
-OWN_SELECTORS = {12 << 3 | 3, 13 << 3 | 3, 7}
+# Selectors of the first two descriptors of a thread, and of those that the tests make in a process's local table.
+OWN_SELECTORS = {12 << 3 | 3, 13 << 3 | 3, 0 << 3 | 7, 5 << 3 | 7}
 
 # Notes of the process among those of its threads, and those of a thread that a running one has in its CPU.
 PROCESS_NOTES = {"PRPSINFO", "SIGINFO", "AUXV", "FILE"}
@@ -202,9 +202,9 @@ def _threads(ours: CoreFile, kernels: CoreFile, facts: dict[int, Facts]) -> Iter
 
 def _cleared(name: str, mine: dict[str, int], theirs: int, facts: Facts) -> bool:
     """Before 5.16 (92307383082d) the other threads drop fs and gs before the core is written: then the
-    process's own word counts, of a 32-bit one the selectors that it can have."""
-    if "eip" in mine:
-        return name in ("fs", "gs") and theirs == 0 and mine[name] in OWN_SELECTORS
+    process's own word counts, and of selectors those that it can have."""
+    if name in ("fs", "gs"):
+        return theirs == 0 and mine[name] in OWN_SELECTORS
     return name in ("fs_base", "gs_base") and theirs == 0 and mine[name] == facts[name]
 
 
