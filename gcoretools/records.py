@@ -70,6 +70,7 @@ class Process(Record):
     mm: U64 = 0  # virtual address of its mm_struct; 0: a kernel thread, or it has exited
     page_table: U64 = 0  # physical address of its top page table, in bytes
     bits: U32 = 64  # 32 or 64: the class of its core
+    abi: str = "x86_64"  # what kind of process: a key of gcoretools.core.formats.CORE_FORMATS, or x32
     rss: U64 = 0  # resident, in bytes
     vsz: U64 = 0  # mapped, in bytes
     arguments: str = ""  # the start of its command line, NUL behind each argument

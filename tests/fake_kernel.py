@@ -86,6 +86,7 @@ class FakeKernel:
         seed: of the offsets.
         without: members, structs and constants that it does not have.
         cpus: how many.
+        fsgsbase: whether it saves segment bases whatever the selectors.
 
     Attributes:
         notes: of the dump.
@@ -101,6 +102,7 @@ class FakeKernel:
         seed: int = 1,
         without: Collection[str] = (),
         cpus: int = 2,
+        fsgsbase: bool = True,
     ) -> None:
         self.memory = FakeMemory()
         self.paging = x86_64.paging(levels, inverted)
@@ -115,6 +117,9 @@ class FakeKernel:
         self.symbols: dict[str, int] = {}
         if inverted:
             self.symbol("l1tf_mitigation", 4)
+        self.symbol("x86_gsbase_read_cpu_inactive")
+        capability = bytes(36) + fsgsbase.to_bytes(4, "little")
+        self.symbols["boot_cpu_data"] = self.new("cpuinfo_x86", x86_capability=capability).address
         self.namespace = self.new("pid_namespace", level=0)
         self.users = self.user_namespace([(0, 0, 0xFFFFFFFF)])
         self.root = FakeMount(self)

@@ -40,9 +40,12 @@ vdso_image          data:8 size:8
 anon_vma_name       name:32
 vm_area_struct      vm_start:8 vm_end:8 vm_flags:8 vm_pgoff:8 vm_file:8 vm_ops:8 vm_private_data:8 anon_vma:8
                     vm_next:8 anon_name:8
+cpuinfo_x86         x86_capability:96
+ldt_struct          entries:8 nr_entries:4
 mm_struct           pgd:8 map_count:-4 total_vm:8 arg_start:8 arg_end:8 start_brk:8 brk:8 start_stack:8
                     saved_auxv:416 flags:8 binfmt:8 exe_file:8 mm_mt:maple_tree mmap:8 context.vdso:8
-                    context.vdso_image:8 rss_stat:4*percpu_counter
+                    context.vdso_image:8 context.flags:8 context.ia32_compat:2 context.ldt:8
+                    rss_stat:4*percpu_counter
 user_regset_view    regsets:8 n:4
 user_regset         n:4 size:4 core_note_type:4
 fpstate             size:4 user_xfeatures:8 regs:4096

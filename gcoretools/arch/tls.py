@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import struct
 
+# The first descriptor of thread-local storage in a 64-bit kernel's GDT (arch/x86/include/asm/segment.h).
+TLS_FIRST = 12
+
 DESCRIPTOR_SIZE = 8
 USER_DESC = struct.Struct("<IIII")
 
@@ -16,9 +19,14 @@ def user_desc(descriptor: bytes, number: int) -> bytes:
         number: its place in the GDT.
     """
     raw = int.from_bytes(descriptor, "little")
-    base = raw >> 16 & 0xFFFFFF | (raw >> 56 & 0xFF) << 24
     limit = raw & 0xFFFF | (raw >> 48 & 0xF) << 16
-    return USER_DESC.pack(number, base, limit, _flags(raw))
+    return USER_DESC.pack(number, segment_base(descriptor), limit, _flags(raw))
+
+
+def segment_base(descriptor: bytes) -> int:
+    """The base address in a segment descriptor (get_desc_base)."""
+    raw = int.from_bytes(descriptor, "little")
+    return raw >> 16 & 0xFFFFFF | (raw >> 56 & 0xFF) << 24
 
 
 def _flags(raw: int) -> int:

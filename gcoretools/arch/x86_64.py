@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gcoretools.arch.formats import CoreFormat
 from gcoretools.errors import LayoutError
 from gcoretools.paging import Level, Paging
 
@@ -78,5 +79,14 @@ STACK_SIZE = 16384
 # arch/x86/include/asm/thread_info.h: kernels built with FRED leave two words free at the stack top.
 FRED_PADDING = 16
 
-# ELF machine and class of the cores.
-MACHINE = 62
+# Cores of 64-bit processes; the structs are those of include/linux/elfcore.h.
+CORE = CoreFormat(
+    bits=64,
+    machine=62,
+    registers=USER_REGS,
+    sources={},
+    prstatus="<iiih2xQQiiii8Q",
+    prstatus_end="<i4x",
+    prpsinfo="<bcbB4xQIIiiii16s80s",
+    id_limit=0xFFFFFFFF,
+)

@@ -102,15 +102,15 @@ def _with_process(records: Iterator[Record]) -> Iterator[Record]:
         raise StreamError("the stream has no process")
 
 
-def _recovery(header: Header, dump: str | None, report: run.Report) -> Callable[[Thread], Regs]:
+def _recovery(header: Header, dump: str | None, report: run.Report) -> Callable[[Process, Thread], Regs]:
     """How to get the registers of a thread that came without: the dump is opened when the first one does."""
 
     @cache
     def recovery() -> Recovery:
         return Recovery(source.from_header(header, dump))
 
-    def recover(thread: Thread) -> Regs:
-        found = recovery().of(thread)
+    def recover(process: Process, thread: Thread) -> Regs:
+        found = recovery().of(process, thread)
         report.registers(found)
         return found
 

@@ -17,13 +17,53 @@ ET_CORE = 4
 # More program headers than e_phnum can hold: their number is then in the one section header.
 PN_XNUM = 0xFFFF
 
-# The longest file that the kernel writes (MAX_LFS_FILESIZE of include/linux/fs.h), in bytes.
-FILE_LIMIT = (1 << 63) - 1
 
-# ELF64 header, program header and section header, little-endian.
-EHDR = struct.Struct("<4sBBBB8xHHIQQQIHHHHHH")
-PHDR = struct.Struct("<IIQQQQQQ")
-SHDR = struct.Struct("<IIQQQQIIQQ")
+@dataclass(frozen=True, slots=True)
+class ElfClass:
+    """A class of ELF files, little-endian.
+
+    Attributes:
+        number: EI_CLASS.
+        bits: of an address.
+        file_limit: the longest file whose offsets it can say, or that the kernel writes; in bytes.
+        ehdr, phdr, shdr: ELF header, program header, section header.
+        phdr_order: where each field of a program header stands among type, flags, offset, vaddr, paddr, filesz,
+            memsz, align.
+    """
+
+    number: int
+    bits: int
+    file_limit: int
+    ehdr: struct.Struct
+    phdr: struct.Struct
+    shdr: struct.Struct
+    phdr_order: tuple[int, ...]
+
+    def program_header(self, *fields: int) -> bytes:
+        """A program header out of its fields in the order of ELF64."""
+        return self.phdr.pack(*(fields[i] for i in self.phdr_order))
+
+
+# MAX_LFS_FILESIZE of include/linux/fs.h limits the one, e_phoff and p_offset the other.
+ELF64 = ElfClass(
+    number=2,
+    bits=64,
+    file_limit=(1 << 63) - 1,
+    ehdr=struct.Struct("<4sBBBB8xHHIQQQIHHHHHH"),
+    phdr=struct.Struct("<IIQQQQQQ"),
+    shdr=struct.Struct("<IIQQQQIIQQ"),
+    phdr_order=(0, 1, 2, 3, 4, 5, 6, 7),
+)
+ELF32 = ElfClass(
+    number=1,
+    bits=32,
+    file_limit=(1 << 32) - 1,
+    ehdr=struct.Struct("<4sBBBB8xHHIIIIIHHHHHH"),
+    phdr=struct.Struct("<IIIIIIII"),
+    shdr=struct.Struct("<IIIIIIIIII"),
+    phdr_order=(0, 2, 3, 4, 5, 6, 1, 7),
+)
+CLASSES = {each.bits: each for each in (ELF64, ELF32)}
 
 # p_flags by what vm_flags allow.
 PERMISSIONS = ((VM_READ, 4), (VM_WRITE, 2), (VM_EXEC, 1))
@@ -64,41 +104,50 @@ def segments(vma: Vma, extents: Iterable[Extent]) -> list[Segment]:
     return [*found, Segment(start, max(file_end - start, 0), last - start, flags)]
 
 
-def headers(loads: Sequence[Segment], note_size: int, note_align: int, machine: int) -> bytes:
+def headers(
+    loads: Sequence[Segment], note_size: int, note_align: int, machine: int, form: ElfClass = ELF64
+) -> bytes:
     """ELF header and program headers; the notes follow at once, the data at the next page.
 
     Args:
         note_size: bytes of all notes.
         note_align: p_align of PT_NOTE.
         machine: e_machine.
-    Raises OutputError when the segments come to more than a file can hold.
+    Raises OutputError when the segments come to more than a file of that class can hold.
     """
     count = len(loads) + 1
-    notes_at = EHDR.size + count * PHDR.size
-    at = data_offset(len(loads), note_size)
-    rows = [PHDR.pack(PT_NOTE, 0, notes_at, 0, 0, note_size, 0, note_align)]
+    notes_at = form.ehdr.size + count * form.phdr.size
+    at = data_offset(len(loads), note_size, form)
+    rows = [form.program_header(PT_NOTE, 0, notes_at, 0, 0, note_size, 0, note_align)]
     for load in loads:
-        rows.append(PHDR.pack(PT_LOAD, load.flags, at, load.start, 0, load.file_size, load.size, PAGE_SIZE))
+        _check(load, at, form)
+        row = (PT_LOAD, load.flags, at, load.start, 0, load.file_size, load.size, PAGE_SIZE)
+        rows.append(form.program_header(*row))
         at += load.file_size
-        if at > FILE_LIMIT:
-            raise OutputError(f"the core would have more than {FILE_LIMIT} bytes: the mappings are damaged")
     extended = count >= PN_XNUM
-    header = EHDR.pack(
-        *(b"\x7fELF", 2, 1, 1, 0),
-        *(ET_CORE, machine, 1, 0, EHDR.size, at if extended else 0, 0),
-        *(EHDR.size, PHDR.size, min(count, PN_XNUM)),
-        *((SHDR.size, 1, 0) if extended else (0, 0, 0)),
+    header = form.ehdr.pack(
+        *(b"\x7fELF", form.number, 1, 1, 0),
+        *(ET_CORE, machine, 1, 0, form.ehdr.size, at if extended else 0, 0),
+        *(form.ehdr.size, form.phdr.size, min(count, PN_XNUM)),
+        *((form.shdr.size, 1, 0) if extended else (0, 0, 0)),
     )
     return header + b"".join(rows)
 
 
-def trailer(loads: Sequence[Segment]) -> bytes:
+def _check(load: Segment, at: int, form: ElfClass) -> None:
+    if at + load.file_size > form.file_limit:
+        raise OutputError(f"the core would have more than {form.file_limit} bytes: the mappings are damaged")
+    if load.start >= 1 << form.bits or load.size >= 1 << form.bits:
+        raise OutputError(f"the mapping at {load.start:#x} is beyond {form.bits} bits: it is damaged")
+
+
+def trailer(loads: Sequence[Segment], form: ElfClass = ELF64) -> bytes:
     """What follows the data: the section header that counts segments, when there are too many for e_phnum."""
     count = len(loads) + 1
-    return SHDR.pack(0, 0, 0, 0, 0, 1, 0, count, 0, 0) if count >= PN_XNUM else b""
+    return form.shdr.pack(0, 0, 0, 0, 0, 1, 0, count, 0, 0) if count >= PN_XNUM else b""
 
 
-def data_offset(loads: int, note_size: int) -> int:
+def data_offset(loads: int, note_size: int, form: ElfClass = ELF64) -> int:
     """Where the data begins in the file, in bytes."""
-    end = EHDR.size + (loads + 1) * PHDR.size + note_size
+    end = form.ehdr.size + (loads + 1) * form.phdr.size + note_size
     return -(-end // PAGE_SIZE) * PAGE_SIZE

@@ -5,18 +5,13 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Sequence
 
+from gcoretools.arch import x86_64
+from gcoretools.arch.formats import CoreFormat
 from gcoretools.dumps.dump import PAGE_SIZE
+from gcoretools.kernel.cred import OVERFLOW_ID
 from gcoretools.records import Process, Thread, Vma
 
 NT_PRSTATUS, NT_PRPSINFO, NT_AUXV, NT_FILE = 1, 3, 6, 0x46494C45
-
-# struct elf_prstatus up to pr_reg: siginfo (signo, code, errno), cursig, sigpend, sighold, pid, ppid, pgrp,
-# sid, then four timevals; behind pr_reg stands pr_fpvalid.
-PRSTATUS = "<iiih2xQQiiii8q"
-PRSTATUS_END = "<i4x"
-
-# struct elf_prpsinfo: state, sname, zomb, nice, flag, uid, gid, pid, ppid, pgrp, sid, fname, psargs.
-PRPSINFO = "<bcbB4xQIIiiii16s80s"
 
 # State letters in the order of pr_state; the kernel shows any later one as '.' (fill_psinfo).
 PSINFO_STATES = "RSDTZW"
@@ -28,43 +23,48 @@ def note(owner: str, kind: int, data: bytes) -> bytes:
     return struct.pack("<III", len(name), len(data), kind) + _padded(name) + _padded(data)
 
 
-def prstatus(thread: Thread, registers: Sequence[int], fpvalid: bool) -> bytes:
-    """NT_PRSTATUS of a 64-bit thread (fill_prstatus).
+def prstatus(thread: Thread, registers: Sequence[int], fpvalid: bool, form: CoreFormat = x86_64.CORE) -> bytes:
+    """NT_PRSTATUS of a thread (fill_prstatus); what is longer than the core's words loses its upper part.
 
     Args:
-        registers: elf_gregset_t, 8 bytes each.
+        registers: elf_gregset_t.
         fpvalid: whether the core has the thread's floating-point registers, too.
     """
-    times = [part for time in thread.times for part in divmod(time // 1000, 1_000_000)]
-    head = struct.pack(PRSTATUS, 0, 0, 0, 0, thread.pending, thread.blocked, *thread.namespace_ids, *times)
-    return head + struct.pack(f"<{len(registers)}Q", *registers) + struct.pack(PRSTATUS_END, fpvalid)
+    signals = (thread.pending & form.mask, thread.blocked & form.mask)
+    times = [part & form.mask for time in thread.times for part in divmod(time // 1000, 1_000_000)]
+    head = struct.pack(form.prstatus, 0, 0, 0, 0, *signals, *thread.namespace_ids, *times)
+    return head + _words(registers, form) + struct.pack(form.prstatus_end, fpvalid)
 
 
-def prpsinfo(process: Process) -> bytes:
-    """NT_PRPSINFO (fill_psinfo): NULs between arguments become spaces."""
+def prpsinfo(process: Process, form: CoreFormat = x86_64.CORE) -> bytes:
+    """NT_PRPSINFO (fill_psinfo): NULs between arguments become spaces, ids without room the overflow id."""
     state = PSINFO_STATES.find(process.state)
+    ids = (number if number <= form.id_limit else OVERFLOW_ID for number in (process.uid, process.gid))
     return struct.pack(
-        PRPSINFO,
+        form.prpsinfo,
         state if state >= 0 else len(PSINFO_STATES),
         process.state.encode() if state >= 0 else b".",
         process.state == "Z",
         process.nice & 0xFF,
-        process.flags,
-        process.uid,
-        process.gid,
+        process.flags & form.mask,
+        *ids,
         *process.namespace_ids,
         _encoded(process.comm)[:15],
         _encoded(process.arguments).replace(b"\0", b" ")[:79],
     )
 
 
-def file_note(vmas: Iterable[Vma]) -> bytes:
+def file_note(vmas: Iterable[Vma], form: CoreFormat = x86_64.CORE) -> bytes:
     """NT_FILE (fill_files_note): count and page size, start, end and page offset of each, then the names."""
     files = [vma for vma in vmas if vma.file]
     words = [len(files), PAGE_SIZE]
     for vma in files:
-        words += [vma.start, (vma.start + vma.size) % (1 << 64), vma.offset // PAGE_SIZE]
-    return struct.pack(f"<{len(words)}Q", *words) + b"".join(_encoded(vma.name) + b"\0" for vma in files)
+        words += [vma.start, vma.start + vma.size, vma.offset // PAGE_SIZE]
+    return _words(words, form) + b"".join(_encoded(vma.name) + b"\0" for vma in files)
+
+
+def _words(words: Sequence[int], form: CoreFormat) -> bytes:
+    return struct.pack(f"<{len(words)}{form.word}", *(word & form.mask for word in words))
 
 
 def _encoded(text: str) -> bytes:

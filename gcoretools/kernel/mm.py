@@ -21,6 +21,10 @@ FILTER_SHIFT, FILTER_MASK = 2, 0x1FF
 # Before 2.6.23 (6c5d523826dc) there is no filter: every kind is written.
 NO_FILTER = 0x7F
 
+# arch/x86/include/asm/mmu.h, and what ia32_compat held before ff170cd05953 (5.11).
+MM_CONTEXT_UPROBE_IA32 = 1 << 0
+TIF_X32 = 30
+
 RSS_COUNTERS = {"MM_FILEPAGES": 0, "MM_ANONPAGES": 1, "MM_SHMEMPAGES": 3}
 
 
@@ -60,6 +64,16 @@ def bits(image: Image, mm: Struct) -> int:
     if not (mm.has("binfmt") and image.has("compat_elf_format")):
         return 64
     return 32 if mm["binfmt"] == image.symbol("compat_elf_format") else 64
+
+
+def abi(image: Image, mm: Struct) -> str:
+    """What kind of process it is: x86_64, ia32 or x32, which is 32 bits wide with 64-bit registers."""
+    if bits(image, mm) == 64:
+        return "x86_64"
+    if mm.has("context.flags"):
+        return "ia32" if mm["context.flags"] & MM_CONTEXT_UPROBE_IA32 else "x32"
+    compat = mm["context.ia32_compat"] if mm.has("context.ia32_compat") else 0
+    return "x32" if compat == TIF_X32 else "ia32"
 
 
 def coredump_filter(mm: Struct) -> int:

@@ -8,29 +8,26 @@ from dataclasses import dataclass
 from gcoretools.errors import KernelDataError, PageAbsent
 from gcoretools.kernel.cpu_notes import CpuNote, CpuNotes
 from gcoretools.kernel.image import Image, Struct
+from gcoretools.kernel.segments import bases, saves_bases
 from gcoretools.records import Thread
 
 
 @dataclass(frozen=True, slots=True)
 class Registers:
-    """Registers by name, and where they came from. None recovered: the map is empty and `origin` says why."""
+    """Registers by the kernel's names, and where they came from; where they are lost, an empty map and why."""
 
     values: dict[str, int]
     origin: str
 
 
 class ThreadRegisters:
-    """Recovers registers of the threads of one dump.
-
-    Attributes:
-        names: the registers of a core's NT_PRSTATUS, in its order.
-    """
+    """Recovers registers of the threads of one dump."""
 
     def __init__(self, image: Image) -> None:
         self._image = image
         self._arch = image.arch
-        self.names: tuple[str, ...] = self._arch.USER_REGS
         self._notes = CpuNotes(image)
+        self._saves_bases = saves_bases(image)
         self._stack_top = stack_size(image) - stack_padding(image)
 
     def of(self, thread: Thread) -> Registers:
@@ -63,7 +60,8 @@ class ThreadRegisters:
         """Segment registers and bases: in the CPU while the thread runs, else in its thread_struct."""
         if note:
             return {name: note.registers[name] for name in self._arch.SAVED_SEGMENTS}
-        return {name: task[member] for name, member in self._arch.SAVED_SEGMENTS.items()}
+        saved = {name: task[member] for name, member in self._arch.SAVED_SEGMENTS.items()}
+        return saved if self._saves_bases else saved | bases(self._image, task, saved)
 
     def _origin(self, thread: Thread, note: CpuNote | None) -> str:
         if not thread.active:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from gcoretools.arch import xsave
 from gcoretools.arch.i387 import fsave
-from gcoretools.arch.tls import DESCRIPTOR_SIZE, user_desc
+from gcoretools.arch.tls import DESCRIPTOR_SIZE, TLS_FIRST, user_desc
 from gcoretools.errors import DumpError, KernelDataError, LayoutError
 from gcoretools.kernel.fpu import FpuState, FpuStates
 from gcoretools.kernel.image import Image, Struct
@@ -27,9 +27,6 @@ IO_BITMAP_SIZE = 8192
 # thread.features: the thread has a shadow stack (ARCH_SHSTK_SHSTK); its pointer is the second word of CET_USER.
 FEATURE_SHADOW_STACK = 1 << 0
 SHADOW_STACK_POINTER = slice(8, 16)
-
-# The first descriptor of thread-local storage in a 64-bit kernel's GDT (arch/x86/include/asm/segment.h).
-TLS_FIRST = 12
 
 Error = (KernelDataError, LayoutError, DumpError)
 

@@ -91,6 +91,7 @@ MEMBERS = (
     _maybe("user_regset.n"),
     _maybe("user_regset.size"),
     _maybe("user_regset.core_note_type"),
+    _maybe("cpuinfo_x86.x86_capability"),
     _maybe("signal_struct.thread_head"),
     _need("signal_struct.group_exit_code"),
     _maybe("signal_struct.nr_threads"),
@@ -130,6 +131,11 @@ MEMBERS = (
     _maybe("mm_struct.exe_file"),
     _maybe("mm_struct.mm_mt"),  # d4af56c5c7c6 (6.1)
     _maybe("mm_struct.mmap"),  # 763ecb035029 (6.1) removed it
+    _maybe("mm_struct.context.flags"),  # ff170cd05953 (5.11)
+    _maybe("mm_struct.context.ia32_compat"),
+    _maybe("mm_struct.context.ldt"),
+    _maybe("ldt_struct.entries"),
+    _maybe("ldt_struct.nr_entries", "ldt_struct.size"),  # bbf79d21bd46 (4.13)
     _maybe("mm_struct.context.vdso"),
     _maybe("mm_struct.context.vdso_image"),  # 6f121e548f83 (3.16)
     _maybe("mm_struct.rss_stat"),  # f1a7941243c1 (6.2) made each counter a percpu_counter
@@ -239,6 +245,9 @@ SYMBOLS = (
     _maybe("fpu_kernel_xstate_size"),
     _maybe("copy_xstate_to_uabi_buf"),  # eb6f51723f03 (5.14): a core has zeros between components
     _maybe("switch_fpu_return"),  # 5f409e20b794 (5.2); its code tells TIF_NEED_FPU_LOAD
+    # Segment bases
+    _maybe("boot_cpu_data"),
+    _maybe("x86_gsbase_read_cpu_inactive"),  # 58edfd2e0c93 (5.9): uses FSGSBASE where the CPU has it
     # Which rules this kernel has
     _maybe("l1tf_mitigation"),  # inverts frames of entries that are not present: 6b28baca9b1f (4.19)
     _maybe("compat_elf_format"),  # its processes get 32-bit cores

@@ -6,14 +6,15 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
-from gcoretools.arch import architecture
+from gcoretools.arch.formats import CoreFormat
 from gcoretools.core import elf, notes
+from gcoretools.core.formats import core_format
 from gcoretools.core.writer import CoreFile
-from gcoretools.errors import GcoreError, StreamError
+from gcoretools.errors import StreamError
 from gcoretools.records import Done, Extent, Header, Pages, Process, Record, Regs, Thread, Vma
 
 # Gives the registers of threads that came without.
-Recover = Callable[[Thread], Regs]
+Recover = Callable[[Process, Thread], Regs]
 
 # Opens the output of a process.
 Open = Callable[[Process], AbstractContextManager[int]]
@@ -80,8 +81,7 @@ def _check(parts: _Parts) -> None:
         raise StreamError(f"pid {pid}: the stream has no pages: put gc-pages before gc-elf")
     if not parts.threads:
         raise StreamError(f"pid {pid}: the stream has no threads of this process")
-    if parts.process.bits != 64:
-        raise GcoreError(f"pid {pid}: {parts.process.comm} is a 32-bit process, of which cores are not written yet")
+    core_format(parts.process)
 
 
 class _Core:
@@ -89,7 +89,8 @@ class _Core:
 
     def __init__(self, header: Header, parts: _Parts, recover: Recover, gaps_are_zero: bool) -> None:
         self._parts = parts
-        self._machine = architecture(header.kernel.get("arch")).MACHINE
+        form = core_format(parts.process)
+        self._machine, self._class = form.machine, elf.CLASSES[form.bits]
         self._note_align = 4 if header.rules.get("note_align") else 0
         self._vmas = elf.core_order(parts.vmas, bool(header.rules.get("sorted")))
         if gaps_are_zero:
@@ -97,14 +98,15 @@ class _Core:
                 extent.what = "zero" if extent.what == "gap" else extent.what
         self._loads = [load for vma, extents in self._with_extents() for load in elf.segments(vma, extents)]
         last = header.rules.get("last_notes") or []
-        self._notes = b"".join([*_notes(parts, self._vmas, recover), *map(_plain_note, _rows(last))])
+        self._notes = b"".join([*_notes(parts, self._vmas, recover, form), *map(_plain_note, _rows(last))])
 
     def write(self, core: CoreFile, first: Record, stream: Iterator[Record]) -> None:
         """Headers, notes, then data as it comes. Raises StreamError when it is not what the extents say."""
-        core.write(elf.headers(self._loads, len(self._notes), self._note_align, self._machine))
+        headers = elf.headers(self._loads, len(self._notes), self._note_align, self._machine, self._class)
+        core.write(headers)
         core.write(self._notes)
-        written = elf.EHDR.size + (len(self._loads) + 1) * elf.PHDR.size + len(self._notes)
-        core.zeros(elf.data_offset(len(self._loads), len(self._notes)) - written)
+        data_offset = elf.data_offset(len(self._loads), len(self._notes), self._class)
+        core.zeros(data_offset - len(headers) - len(self._notes))
         data = self._data(first, stream)
         for extent in self._parts.extents:
             if extent.what == "zero":
@@ -113,7 +115,7 @@ class _Core:
                 self._copy(core, extent, data)
         if any(True for _ in data):
             raise StreamError(f"pid {self._parts.process.pid}: the stream has more pages than its extents say")
-        core.write(elf.trailer(self._loads))
+        core.write(elf.trailer(self._loads, self._class))
         core.finish()
 
     def _copy(self, core: CoreFile, extent: Extent, data: Iterator[Pages]) -> None:
@@ -152,15 +154,15 @@ class _Core:
             raise StreamError("the stream has extents of no mapping")
 
 
-def _notes(parts: _Parts, vmas: list[Vma], recover: Recover) -> Iterator[bytes]:
+def _notes(parts: _Parts, vmas: list[Vma], recover: Recover, form: CoreFormat) -> Iterator[bytes]:
     """All notes in the kernel's order: the process's stand behind the first thread's NT_PRSTATUS."""
     for i, thread in enumerate(parts.threads):
-        own = [_plain_note(row) for row in (parts.regs.get(thread.pid) or recover(thread)).notes]
+        own = [_plain_note(row) for row in (parts.regs.get(thread.pid) or recover(parts.process, thread)).notes]
         yield from own[:1]
         if i == 0:
-            yield notes.note("CORE", notes.NT_PRPSINFO, notes.prpsinfo(parts.process))
+            yield notes.note("CORE", notes.NT_PRPSINFO, notes.prpsinfo(parts.process, form))
             yield notes.note("CORE", notes.NT_AUXV, parts.process.auxv)
-            yield notes.note("CORE", notes.NT_FILE, notes.file_note(vmas))
+            yield notes.note("CORE", notes.NT_FILE, notes.file_note(vmas, form))
         yield from own[1:]
 
 

@@ -86,6 +86,7 @@ class Tasks:
     def _add_memory(self, process: Process, view: Struct) -> None:
         process.mm = view.address
         process.page_table = mm.page_table(self._image, view)
+        process.abi = mm.abi(self._image, view)
         process.bits = mm.bits(self._image, view)
         process.rss = mm.resident(self._image, view)
         process.vsz = mm.mapped(view)

@@ -12,7 +12,7 @@ from .boot import Boot
 from .errors import LabError
 from .facts import collect
 from .folders import scratch
-from .initramfs import GUEST, PROGRAMS, build, write_cpio
+from .initramfs import GUEST, GUEST32, PROGRAMS, PROGRAMS_OF, build, write_cpio
 from .machine import QEMU, Machine
 from .packages import run
 from .variants import Variant
@@ -45,6 +45,8 @@ def recipe(boot: Boot, variant: Variant) -> str:
     words += run([QEMU, "--version"]), run(["gcc", "-dumpfullversion"])
     words += arguments(variant, Path("kernel"), Path("initrd"), [])
     words += [path.read_text() for path in sorted(GUEST.iterdir())]
+    if PROGRAMS_OF[variant.programs] is not PROGRAMS:
+        words += [repr(PROGRAMS_OF[variant.programs]), *(path.read_text() for path in sorted(GUEST32.iterdir()))]
     return hashlib.sha256("\0".join(words).encode()).hexdigest()[:12]
 
 
@@ -54,10 +56,14 @@ def _fresh_disk(path: Path) -> Path:
     return path
 
 
+# What the spinner's marks look like in `info registers`: t01.r15 of a 64-bit one, 1ebp of a 32-bit one.
+SPINNERS = (f"R15={int.from_bytes(b't01.r15 ', 'little'):016x}", f"EBP={int.from_bytes(b'1ebp', 'little'):08x}")
+
+
 def spins(registers: str) -> bool:
-    """Whether CPU 1, the spinner's, stands in user mode with the spinner's marks (t01.r15)."""
+    """Whether CPU 1, the spinner's, stands in user mode with the spinner's marks."""
     cpu = registers.partition("CPU#1")[2]
-    return "CPL=3" in cpu and f"R15={int.from_bytes(b't01.r15 ', 'little'):016x}" in cpu
+    return "CPL=3" in cpu and any(marks in cpu for marks in SPINNERS)
 
 
 def _stop(machine: Machine, want_spinner: bool) -> str:
@@ -99,7 +105,7 @@ def _dump_panicked(machine: Machine, disk: Path, out: Path) -> None:
 def make(boot: Boot, variant: Variant, work: Path) -> None:
     """Make a capture in an empty folder: the dumps, cores/, facts.json, registers.txt, serial.log, sysroot/."""
     with scratch(work / "scratch") as rough:
-        build(boot, rough / "root", rough / "initrd")
+        build(boot, variant.programs, rough / "root", rough / "initrd")
         if variant.ending == "panic":
             _put_capture_kernel(boot, rough)
         disks = [_fresh_disk(rough / "vda"), _fresh_disk(rough / "vdb")]

@@ -1,4 +1,4 @@
-"""A reader of ELF64 core files for the tests: nothing of it is shared with what it judges."""
+"""A reader of ELF core files of both classes for the tests: nothing of it is shared with what it judges."""
 
 import struct
 from collections.abc import Iterator
@@ -12,11 +12,46 @@ NOTES = {
     0x202: "X86_XSTATE", 0x204: "X86_SHSTK", 0x205: "X86_XSAVE_LAYOUT", 0x46494C45: "FILE", 0x46E62B7F: "PRXFPREG",
     0x53494749: "SIGINFO",
 }  # fmt: skip
-# struct user_regs_struct of arch/x86/include/asm/user_64.h, at pr_reg of struct elf_prstatus
-REGISTERS = (
+# struct user_regs_struct of arch/x86/include/asm/user_64.h
+REGISTERS_64 = (
     "r15", "r14", "r13", "r12", "rbp", "rbx", "r11", "r10", "r9", "r8", "rax", "rcx", "rdx", "rsi", "rdi",
     "orig_rax", "rip", "cs", "eflags", "rsp", "ss", "fs_base", "gs_base", "ds", "es", "fs", "gs",
 )  # fmt: skip
+# struct user_regs_struct of arch/x86/include/asm/user_32.h
+REGISTERS_32 = (
+    "ebx", "ecx", "edx", "esi", "edi", "ebp", "eax", "ds", "es", "fs", "gs", "orig_eax", "eip", "cs", "eflags",
+    "esp", "ss",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Where things lie in the cores of one class, in bytes.
+
+    Attributes:
+        offsets: in the ELF header, of what the class decides: e_phoff, e_flags, e_phentsize.
+        segment: a program header, and the order of its fields in a Segment.
+        registers: pr_reg of struct elf_prstatus, each of `word` bytes; before them pr_pid to pr_sid from `ids` on.
+    """
+
+    word: int
+    offsets: dict[str, int]
+    segment: str
+    order: tuple[int, ...]
+    ids: int
+    pr_reg: int
+    registers: tuple[str, ...]
+
+
+# By EI_CLASS.
+SHAPES = {
+    1: Shape(
+        4, {"phoff": 28, "flags": 36, "phentsize": 42}, "<IIIIIIII", (0, 6, 1, 2, 3, 4, 5, 7), 24, 72, REGISTERS_32
+    ),
+    2: Shape(
+        8, {"phoff": 32, "flags": 48, "phentsize": 54}, "<IIQQQQQQ", (0, 1, 2, 3, 4, 5, 6, 7), 32, 112, REGISTERS_64
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -56,11 +91,19 @@ class CoreFile:
             return file.read(size)
 
     @cached_property
+    def shape(self) -> Shape:
+        """How cores of its class are laid out."""
+        return SHAPES[self.at(4, 1)[0]]
+
+    @cached_property
     def segments(self) -> list[Segment]:
         """The program headers, in their order."""
-        start, entry, count = *struct.unpack_from("<Q", self.at(0, 64), 32), *struct.unpack("<HH", self.at(54, 4))
-        table = self.at(start, entry * count)
-        return [Segment(*struct.unpack_from("<IIQQQQQQ", table, entry * i)) for i in range(count)]
+        shape, header = self.shape, self.at(0, 64)
+        entry, count = struct.unpack_from("<HH", header, shape.offsets["phentsize"])
+        phoff = shape.offsets["phoff"]
+        table = self.at(int.from_bytes(header[phoff : phoff + shape.word], "little"), entry * count)
+        rows = (struct.unpack_from(shape.segment, table, entry * i) for i in range(count))
+        return [Segment(*(row[place] for place in shape.order)) for row in rows]
 
     @cached_property
     def notes(self) -> list[Note]:
@@ -79,9 +122,17 @@ class CoreFile:
         found = {}
         for note in self.notes:
             if note.kind == "PRSTATUS":
-                values = struct.unpack_from(f"<{len(REGISTERS)}Q", note.data, 112)
-                found[struct.unpack_from("<i", note.data, 32)[0]] = dict(zip(REGISTERS, values, strict=True))
+                found[self.pid(note)] = dict(zip(self.shape.registers, self._registers(note), strict=True))
         return found
+
+    def pid(self, status: Note) -> int:
+        """pr_pid of an NT_PRSTATUS."""
+        pid: int = struct.unpack_from("<i", status.data, self.shape.ids)[0]
+        return pid
+
+    def _registers(self, status: Note) -> tuple[int, ...]:
+        letter = "Q" if self.shape.word == 8 else "I"
+        return struct.unpack_from(f"<{len(self.shape.registers)}{letter}", status.data, self.shape.pr_reg)
 
     def read(self, va: int, size: int) -> bytes | None:
         """Memory at a virtual address, or None when the file does not hold it."""

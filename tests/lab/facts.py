@@ -33,6 +33,9 @@ def collect(folder: Path) -> Facts:
     processes = []
     for path in sorted(folder.glob("*.json")):
         process = json.loads(path.read_text())
+        if process.get("bits") == 32:
+            for thread in process["threads"]:
+                thread["registers"] = {f"e{name[1:]}": value for name, value in thread["registers"].items()}
         process["proc"] = _proc(folder / "proc" / str(process["global_pid"]))
         processes.append(process)
     return {"processes": sorted(processes, key=lambda process: int(process["global_pid"]))}

@@ -20,14 +20,27 @@ PROGRAMS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "pack": (("pack.c",), STATIC),
     "kexec_load": (("kexec_load.c",), STATIC),
 }
+
+# Variants whose gctest is another program: the first definition of a function is the one that counts.
+GUEST32 = GUEST.with_name("guest32")
+FIRST_COUNTS = "-Wl,-z,muldefs"
+IA32 = ("-m32", "-w", "-include", "../guest32/ia32.h", FIRST_COUNTS)
+GCTEST_IA32 = ("../guest32/marks32.c", "../guest32/threads32.c", *(s for s in GCTEST if s != "marks.c"))
+GCTEST_SEGMENTS = ("../guest32/segments.c", *GCTEST)
+PROGRAMS_OF = {
+    "x86_64": PROGRAMS,
+    "ia32": PROGRAMS
+    | {"gctest": (GCTEST_IA32, (*STATIC, *IA32)), "gctest-dynamic": (GCTEST_IA32, ("-fPIE", "-pie", *IA32))},
+    "segments": PROGRAMS | {"gctest": (GCTEST_SEGMENTS, (*STATIC, FIRST_COUNTS))},
+}
 FOLDERS = ("bin", "dev", "proc", "sys", "tmp", "cores", "facts", "files", "modules", "lib64")
 
 
-def compile_programs(target: Path) -> None:
-    """Every program of the guest, with symbols, into a folder."""
-    for name, (sources, flags) in PROGRAMS.items():
+def compile_programs(programs: str, target: Path) -> None:
+    """Every program of the guest, with symbols, into a folder; `programs` is a key of PROGRAMS_OF."""
+    for name, (sources, flags) in PROGRAMS_OF[programs].items():
         paths = [GUEST / source for source in sources]
-        run(["gcc", "-g", "-O1", "-pthread", *flags, "-o", target / name, *paths, "-lm"])
+        run(["gcc", "-g", "-O1", "-pthread", *flags, "-o", target / name, *paths, "-lm"], cwd=GUEST)
 
 
 def libraries(program: Path) -> Iterator[Path]:
@@ -36,14 +49,14 @@ def libraries(program: Path) -> Iterator[Path]:
         yield Path(path)
 
 
-def build(boot: Boot, root: Path, archive: Path) -> None:
+def build(boot: Boot, programs: str, root: Path, archive: Path) -> None:
     """Lay out the tree below root and write it as a cpio archive (newc, not compressed)."""
     for name in FOLDERS:
         (root / name).mkdir(parents=True, exist_ok=True)
     shutil.copy(BUSYBOX, root / "bin/busybox")
     shutil.copy(GUEST / "init", root / "init")
     (root / "init").chmod(0o755)
-    compile_programs(root / "bin")
+    compile_programs(programs, root / "bin")
     for library in libraries(root / "bin/gctest-dynamic"):
         target = root / library.relative_to("/")
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import struct
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
@@ -12,20 +11,32 @@ from .facts import Facts
 
 PAGE = 4096
 
-# struct elf_prstatus: what of it is the same at any moment, as (name, offset, size) in bytes. The signal
-# fields (0 to 32) and the times (48 to 112) are the moment's own.
-PRSTATUS_FIELDS = (("pid", 32, 4), ("ppid", 36, 4), ("pgrp", 40, 4), ("sid", 44, 4), ("fpvalid", 328, 4))
+# struct elf_prstatus by the bytes of a word: what is the same at any moment, as (name, offset, size) in bytes.
+# The signal fields, at the start, and the times, between sid and the registers, are the moment's own.
+PRSTATUS_FIELDS = {
+    8: (("pid", 32, 4), ("ppid", 36, 4), ("pgrp", 40, 4), ("sid", 44, 4), ("fpvalid", 328, 4)),
+    4: (("pid", 24, 4), ("ppid", 28, 4), ("pgrp", 32, 4), ("sid", 36, 4), ("fpvalid", 140, 4)),
+}
 
 # struct elf_prpsinfo, likewise; state, its letter, zombie and flags are the moment's own.
-PRPSINFO_FIELDS = (
-    ("nice", 3, 1), ("uid", 16, 4), ("gid", 20, 4), ("pid", 24, 4), ("ppid", 28, 4), ("pgrp", 32, 4),
-    ("sid", 36, 4), ("fname", 40, 16), ("psargs", 56, 80),
-)  # fmt: skip
+PRPSINFO_FIELDS = {
+    8: (
+        ("nice", 3, 1), ("uid", 16, 4), ("gid", 20, 4), ("pid", 24, 4), ("ppid", 28, 4), ("pgrp", 32, 4),
+        ("sid", 36, 4), ("fname", 40, 16), ("psargs", 56, 80),
+    ),
+    4: (
+        ("nice", 3, 1), ("uid", 8, 2), ("gid", 10, 2), ("pid", 12, 4), ("ppid", 16, 4), ("pgrp", 20, 4),
+        ("sid", 24, 4), ("fname", 28, 16), ("psargs", 44, 80),
+    ),
+}  # fmt: skip
 
 # A thread killed in a system call saw it return; one that was running went on.
-CALL_RESULT = {"rax"}
-RUNNING_ON = {"rip", "eflags"}
-NO_CALL = (1 << 64) - 1
+CALL_RESULT = {"rax", "eax"}
+RUNNING_ON = {"rip", "eip", "eflags"}
+NO_CALL = {"orig_rax": (1 << 64) - 1, "orig_eax": (1 << 32) - 1}
+
+# Selectors of the first two descriptors of a thread, and of those that the tests make in a process's local table.
+OWN_SELECTORS = {12 << 3 | 3, 13 << 3 | 3, 0 << 3 | 7, 5 << 3 | 7}
 
 # Notes of the process among those of its threads, and those of a thread that a running one has in its CPU.
 PROCESS_NOTES = {"PRPSINFO", "SIGINFO", "AUXV", "FILE"}
@@ -70,7 +81,9 @@ def judge(
 
 def _headers(ours: CoreFile, kernels: CoreFile) -> Iterator[str]:
     """ELF headers but for the offset of section headers and the number of segments, which a gap changes."""
-    for name, start, size in (("identity to entry", 0, 40), ("flags to phentsize", 48, 8)):
+    entry_end = kernels.shape.offsets["phoff"] + kernels.shape.word
+    flags = kernels.shape.offsets["flags"]
+    for name, start, size in (("identity to phoff", 0, entry_end), ("flags to phentsize", flags, 8)):
         if ours.at(start, size) != kernels.at(start, size):
             yield f"ELF header: {name} differ"
     mine, theirs = (next(s for s in core.segments if s.kind == 4) for core in (ours, kernels))
@@ -131,7 +144,7 @@ def _process_notes(ours: CoreFile, kernels: CoreFile) -> Iterator[str]:
     for kind in ("AUXV", "FILE"):
         if mine[kind].data != theirs[kind].data:
             yield f"{kind}: {mine[kind].data!r}, the kernel's {theirs[kind].data!r}"
-    yield from _fields(PRPSINFO_FIELDS, mine["PRPSINFO"], theirs["PRPSINFO"], "PRPSINFO")
+    yield from _fields(PRPSINFO_FIELDS[kernels.shape.word], mine["PRPSINFO"], theirs["PRPSINFO"], "PRPSINFO")
     order = [n.kind for n in kernels.notes if n.kind != "SIGINFO"]
     if sorted(n.kind for n in ours.notes) != sorted(order):
         yield f"notes are {[n.kind for n in ours.notes]}, the kernel's {order}"
@@ -161,7 +174,7 @@ def _by_thread(core: CoreFile) -> dict[int, list[Note]]:
     found: dict[int, list[Note]] = {}
     for note in core.notes:
         if note.kind == "PRSTATUS":
-            pid = _pid(note)
+            pid = core.pid(note)
             found[pid] = []
         elif note.kind not in PROCESS_NOTES | LAST_NOTES:
             found[pid].append(note)
@@ -173,10 +186,10 @@ def _threads(ours: CoreFile, kernels: CoreFile, facts: dict[int, Facts]) -> Iter
     mine, theirs = ours.threads, kernels.threads
     if sorted(mine) != sorted(theirs) or next(iter(mine)) != next(iter(theirs)):
         yield f"threads are {list(mine)}, the kernel's {list(theirs)}"
-    notes = [{_pid(n): n for n in core.notes if n.kind == "PRSTATUS"} for core in (ours, kernels)]
+    notes = [{core.pid(n): n for n in core.notes if n.kind == "PRSTATUS"} for core in (ours, kernels)]
     for pid in mine.keys() & theirs.keys():
-        yield from _fields(PRSTATUS_FIELDS, notes[0][pid], notes[1][pid], f"thread {pid}")
-        in_call = mine[pid]["orig_rax"] != NO_CALL
+        yield from _fields(PRSTATUS_FIELDS[kernels.shape.word], notes[0][pid], notes[1][pid], f"thread {pid}")
+        in_call = all(mine[pid][name] != none for name, none in NO_CALL.items() if name in mine[pid])
         allowed = RUNNING_ON if facts[pid]["kind"] == "spinning" else CALL_RESULT if in_call else set()
         for name, value in theirs[pid].items():
             if (
@@ -189,7 +202,9 @@ def _threads(ours: CoreFile, kernels: CoreFile, facts: dict[int, Facts]) -> Iter
 
 def _cleared(name: str, mine: dict[str, int], theirs: int, facts: Facts) -> bool:
     """Before 5.16 (92307383082d) the other threads drop fs and gs before the core is written: then the
-    process's own word counts."""
+    process's own word counts, and of selectors those that it can have."""
+    if name in ("fs", "gs"):
+        return theirs == 0 and mine[name] in OWN_SELECTORS
     return name in ("fs_base", "gs_base") and theirs == 0 and mine[name] == facts[name]
 
 
@@ -199,8 +214,3 @@ def _fields(fields: tuple[tuple[str, int, int], ...], mine: Note, theirs: Note, 
             yield f"{what}: {name} is {mine.data[at : at + size]!r}, the kernel's {theirs.data[at : at + size]!r}"
     if len(mine.data) != len(theirs.data):
         yield f"{what}: {len(mine.data)} bytes, the kernel's {len(theirs.data)}"
-
-
-def _pid(note: Note) -> int:
-    pid: int = struct.unpack_from("<i", note.data, 32)[0]
-    return pid

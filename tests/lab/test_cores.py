@@ -13,7 +13,7 @@ from .facts import Facts
 from .judge import judge
 from .lab import Capture
 from .regions import PAGE, expected_pages
-from .variants import EVERYBODY
+from .variants import EVERYBODY, IA32
 
 FULL_FILTER = "0x7f"
 
@@ -52,6 +52,36 @@ def test_the_core_is_the_kernels(captured: Capture, role: str, tmp_path: Path) -
     assert judged.pages > 500
     assert stale or role != "spin"
     assert not stale or role in ("spin", "sysspin")
+
+
+@pytest.mark.lab("ia32", "sysenter")
+@pytest.mark.parametrize("role", IA32)
+def test_the_core_of_a_32_bit_process_is_the_kernels(captured: Capture, role: str, tmp_path: Path) -> None:
+    process = captured.process(role)
+    core, gaps = make_core(captured.vmcore, process, tmp_path)
+    stale = stale_threads(captured.vmcore, process, tmp_path / "regs.gc")
+    judged = judge(core, CoreFile(captured.core(role)), gaps, process["threads"], stale)
+    assert judged.differences == []
+    assert judged.pages > 100
+    assert bool(stale) == (role == "spin")
+    for thread in process["threads"]:
+        if thread["kind"] != "exited":
+            found = core.threads[thread["tid"]]
+            assert {name: found[name] for name in thread["registers"]} == thread["registers"]
+
+
+@pytest.mark.lab("segments", "fsgsbase")
+def test_segments_behind_selectors(captured: Capture, tmp_path: Path) -> None:
+    """Bases out of descriptors, of the thread and of the process: without FSGSBASE and with it."""
+    process = captured.process("threads")
+    core, gaps = make_core(captured.vmcore, process, tmp_path)
+    judged = judge(core, CoreFile(captured.core("threads")), gaps, process["threads"])
+    assert judged.differences == []
+    for thread in process["threads"]:
+        found = core.threads[thread["tid"]]
+        assert (found["fs_base"], found["gs_base"]) == (thread["fs_base"], thread["gs_base"])
+    selectors = {found[name] for found in core.threads.values() for name in ("fs", "gs")}
+    assert {0, 12 << 3 | 3} < selectors
 
 
 @pytest.mark.lab("max")

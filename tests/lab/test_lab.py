@@ -16,7 +16,7 @@ def roles(captured: Capture) -> tuple[str, ...]:
     return VARIANTS[captured.folder.name.split("-")[1]].roles
 
 
-@pytest.mark.lab("max", "nehalem", "plain")
+@pytest.mark.lab("max", "nehalem", "plain", "ia32", "sysenter")
 def test_every_role_has_a_whole_core(captured: Capture) -> None:
     assert {process["role"] for process in captured.facts["processes"]} == set(roles(captured))
     for process in captured.facts["processes"]:
@@ -25,7 +25,7 @@ def test_every_role_has_a_whole_core(captured: Capture) -> None:
         assert core.notes[0].kind == "PRSTATUS"
 
 
-@pytest.mark.lab("max", "nehalem", "plain")
+@pytest.mark.lab("max", "nehalem", "plain", "ia32", "sysenter")
 def test_registers_spell_their_names(captured: Capture) -> None:
     for process in captured.facts["processes"]:
         core = CoreFile(captured.core(process["role"]))
@@ -57,12 +57,27 @@ def test_pages_spell_their_regions(captured: Capture, role: str) -> None:
         assert core.read(address, PAGE) == page, name
 
 
-@pytest.mark.lab("max", "nehalem", "plain")
+@pytest.mark.lab("ia32", "sysenter")
+def test_pages_of_a_32_bit_process_spell_their_regions(captured: Capture) -> None:
+    test_pages_spell_their_regions(captured, "memory")
+
+
+@pytest.mark.lab("ia32", "sysenter")
+def test_the_ways_of_32_bit_threads(captured: Capture) -> None:
+    """Some stand behind int 0x80 in the program; those that went by the vdso behind its instruction."""
+    core = CoreFile(captured.core("threads"))
+    assert core.shape.word == 4
+    instructions = {core.read(registers["eip"] - 2, 2) for registers in core.threads.values()}
+    assert instructions == {b"\xcd\x80"}  # the vdso has it beside sysenter and syscall, for restarts
+    assert len({registers["eip"] for registers in core.threads.values()}) == 2
+
+
+@pytest.mark.lab("max", "nehalem", "plain", "ia32", "sysenter")
 def test_the_spinner_was_on_its_cpu(captured: Capture) -> None:
     assert spins(captured.registers)
 
 
-@pytest.mark.lab("max", "nehalem", "plain", "kdump")
+@pytest.mark.lab("max", "nehalem", "plain", "kdump", "ia32", "sysenter")
 def test_blocked_threads_were_in_their_calls(captured: Capture) -> None:
     for process in captured.facts["processes"]:
         for thread in process["threads"]:

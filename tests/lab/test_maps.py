@@ -11,7 +11,7 @@ import pytest
 from . import pipeline
 from .facts import Facts
 from .lab import Capture
-from .variants import EVERYBODY
+from .variants import EVERYBODY, IA32
 
 LINE = re.compile(r"([0-9a-f]+)-([0-9a-f]+) (\S+) ([0-9a-f]+) ([0-9a-f]+):([0-9a-f]+) (\d+) *(.*)")
 
@@ -43,13 +43,24 @@ def our_maps(vmas: list[dict[str, Any]]) -> list[tuple[str, ...]]:
 @pytest.mark.lab("max", "nehalem", "kdump")
 @pytest.mark.parametrize("role", [role for role in EVERYBODY if role != "zleader"])  # /proc shows none of its
 def test_mappings_are_those_of_proc(captured: Capture, role: str, tmp_path: Path) -> None:
+    hold_mappings(captured, role, tmp_path)
+
+
+@pytest.mark.lab("ia32", "sysenter")
+@pytest.mark.parametrize("role", [role for role in IA32 if role != "zleader"])
+def test_mappings_of_32_bit_processes(captured: Capture, role: str, tmp_path: Path) -> None:
+    hold_mappings(captured, role, tmp_path)
+
+
+def hold_mappings(captured: Capture, role: str, tmp_path: Path) -> None:
+    """Hold ours against those of /proc."""
     process = captured.process(role)
     pipeline.run("gc-maps", captured.vmcore, str(process["global_pid"]), stdout=tmp_path / "maps.gc")
     found = [r for r in pipeline.records(tmp_path / "maps.gc") if r["kind"] == "vma"]
     assert our_maps(found) == proc_maps(process["proc"]["maps"])
 
 
-@pytest.mark.lab("max", "nehalem", "plain", "kdump")
+@pytest.mark.lab("max", "nehalem", "plain", "kdump", "ia32")
 def test_tasks_are_those_of_proc(captured: Capture, tmp_path: Path) -> None:
     pipeline.run("gc-tasks", captured.vmcore, stdout=tmp_path / "tasks.gc")
     groups = {r["tgid"]: r for r in pipeline.records(tmp_path / "tasks.gc") if r["kind"] == "process"}

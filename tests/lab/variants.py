@@ -8,6 +8,8 @@ EVERYBODY = (
     "threads", "many", "zleader", "memory", "memory-default", "memory-all", "dynamic", "namespaced", "forked",
     "stopped",
 )  # fmt: skip
+# Where every program is a 32-bit one.
+IA32 = ("threads", "zleader", "memory", "dynamic", "namespaced", "forked", "stopped", "spin")
 VMCOREINFO = ("-device", "vmcoreinfo")
 
 
@@ -28,6 +30,7 @@ class Variant:
     devices: tuple[str, ...] = VMCOREINFO
     append: str = ""
     formats: tuple[str, ...] = ("elf", "kdump-zlib")
+    programs: str = "x86_64"  # the key of PROGRAMS_OF: what the guest runs
     kernels: tuple[str, ...] = tuple(KERNELS)  # those that it is made for
 
 
@@ -42,6 +45,12 @@ _ROWS = (
         memory=640,
         append="crashkernel=256M printk.console_no_auto_verbose=1",
     ),
+    # QEMU's CPU "max" enters the kernel by syscall, as AMD's do from 32-bit code, and Nehalem by sysenter.
+    Variant("ia32", roles=IA32, formats=("elf",), programs="ia32"),
+    Variant("sysenter", roles=IA32, cpu="Nehalem", formats=("elf",), programs="ia32"),
+    # Segment bases by descriptors: where the CPU has FSGSBASE, the kernel reads them another way.
+    Variant("segments", roles=("threads",), cpu="Nehalem", formats=("elf",), programs="segments"),
+    Variant("fsgsbase", roles=("threads",), formats=("elf",), programs="segments"),
     Variant("bench", roles=("bench",), ending="facts", memory=2560, formats=("elf",), kernels=("6.1",)),
 )
 VARIANTS = {variant.name: variant for variant in _ROWS}

@@ -132,6 +132,51 @@ def test_more_segments_than_the_header_counts(tmp_path: Path, count: int) -> Non
     assert told.stderr == ""
 
 
+def core32(loads: list[Segment], note: bytes) -> bytes:
+    head = elf.headers(loads, len(note), 4, 3, elf.ELF32) + note
+    data = b"".join(b"%d" % i * s.file_size for i, s in enumerate(loads))
+    at = elf.data_offset(len(loads), len(note), elf.ELF32)
+    return head.ljust(at, b"\0") + data + elf.trailer(loads, elf.ELF32)
+
+
+def test_the_headers_of_a_32_bit_core(tmp_path: Path) -> None:
+    loads = [Segment(0x8048000, 0x2000, 0x3000, 5), Segment(0xFFFFF000, 0x1000, 0x1000, 6)]
+    note = struct.pack("<III", 5, 4, 1) + b"CORE\0\0\0\0" + b"data"
+    (tmp_path / "core").write_bytes(core32(loads, note))
+    with (tmp_path / "core").open("rb") as file:
+        read = ELFFile(file)
+        assert (read.elfclass, read["e_machine"], read["e_type"], read["e_ehsize"]) == (32, "EM_386", "ET_CORE", 52)
+        notes, *segments = read.iter_segments()
+        assert isinstance(notes, NoteSegment)
+        assert [(n["n_name"], n["n_descsz"]) for n in notes.iter_notes()] == [("CORE", 4)]
+        assert (notes["p_filesz"], notes["p_align"], notes["p_flags"]) == (len(note), 4, 0)
+        found = [(s["p_vaddr"], s["p_filesz"], s["p_memsz"], s["p_flags"], s["p_paddr"]) for s in segments]
+        assert found == [(0x8048000, 0x2000, 0x3000, 5, 0), (0xFFFFF000, 0x1000, 0x1000, 6, 0)]
+        assert all(s["p_offset"] % PAGE == 0 and s["p_align"] == PAGE for s in segments)
+        assert [s.data()[:1] for s in segments] == [b"0", b"1"]
+
+
+def test_more_segments_than_a_32_bit_header_counts(tmp_path: Path) -> None:
+    loads = [Segment((i + 1) * 2 * PAGE, 0, PAGE, 6) for i in range(70_000)]
+    (tmp_path / "core").write_bytes(core32(loads, b""))
+    told = subprocess.run(["readelf", "-lW", tmp_path / "core"], capture_output=True, text=True, check=True)
+    assert "There are 70001 program headers" in told.stdout
+    assert told.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("segment", "reason"),
+    [
+        (Segment(1 << 32, 0, PAGE, 6), "beyond 32 bits"),
+        (Segment(PAGE, 0, 1 << 32, 6), "beyond 32 bits"),
+        (Segment(PAGE, (1 << 32) - PAGE, (1 << 32) - PAGE, 6), "more than 4294967295 bytes"),
+    ],
+)
+def test_what_a_32_bit_core_cannot_say(segment: Segment, reason: str) -> None:
+    with pytest.raises(OutputError, match=reason):
+        elf.headers([segment], 0, 0, 3, elf.ELF32)
+
+
 def test_more_than_a_file_can_hold() -> None:
     with pytest.raises(OutputError, match="more than"):
         elf.headers([Segment(0, 1 << 62, 1 << 62, 6)] * 3, 0, 0, 62)

@@ -7,6 +7,7 @@ import struct
 
 import pytest
 
+from gcoretools.arch import ia32
 from gcoretools.core import notes
 from tests.written_streams import process, thread, vma
 
@@ -119,6 +120,68 @@ def test_the_files() -> None:
         3, 4096, 0x400000, 0x402000, 0, 0x600000, 0x601000, 5, (1 << 64) - 0x1000, 0, (1 << 52) - 1,
     )  # fmt: skip
     assert data[88:] == b"/bin/cat\0/tmp/\xff (deleted)\0/top\0"
+
+
+class PrStatus32(ctypes.Structure):
+    """struct elf_prstatus of <sys/procfs.h>, i386."""
+
+    _fields_ = (
+        ("si_signo", ctypes.c_int), ("si_code", ctypes.c_int), ("si_errno", ctypes.c_int),
+        ("pr_cursig", ctypes.c_short), ("pr_sigpend", ctypes.c_uint32), ("pr_sighold", ctypes.c_uint32),
+        ("pr_pid", ctypes.c_int), ("pr_ppid", ctypes.c_int), ("pr_pgrp", ctypes.c_int), ("pr_sid", ctypes.c_int),
+        ("times", ctypes.c_int32 * 8), ("pr_reg", ctypes.c_uint32 * 17), ("pr_fpvalid", ctypes.c_int),
+    )  # fmt: skip
+
+
+class PrPsInfo32(ctypes.Structure):
+    """struct elf_prpsinfo of <sys/procfs.h>, i386."""
+
+    _fields_ = (
+        ("pr_state", ctypes.c_byte), ("pr_sname", ctypes.c_char), ("pr_zomb", ctypes.c_byte),
+        ("pr_nice", ctypes.c_byte), ("pr_flag", ctypes.c_uint32), ("pr_uid", ctypes.c_ushort),
+        ("pr_gid", ctypes.c_ushort), ("pr_pid", ctypes.c_int), ("pr_ppid", ctypes.c_int),
+        ("pr_pgrp", ctypes.c_int), ("pr_sid", ctypes.c_int), ("pr_fname", ctypes.c_char * 16),
+        ("pr_psargs", ctypes.c_char * 80),
+    )  # fmt: skip
+
+
+def test_prstatus_of_a_32_bit_thread() -> None:
+    given = thread(
+        namespace_ids=[7, 1, 6, 5], pending=1 << 63 | 1, blocked=0x10000,
+        times=[1_999_999_999, 3_000_000, (1 << 64) - 1, 61_000_000_000],
+    )  # fmt: skip
+    registers = [*range(1, 17), (1 << 64) - 1]
+    raw = notes.prstatus(given, registers, True, ia32.CORE)
+    assert len(raw) == 144 == ctypes.sizeof(PrStatus32)
+    found = PrStatus32.from_buffer_copy(raw)
+    assert (found.pr_sigpend, found.pr_sighold) == (1, 0x10000)
+    assert (found.pr_pid, found.pr_ppid, found.pr_pgrp, found.pr_sid) == (7, 1, 6, 5)
+    assert list(found.times)[:4] == [1, 999_999, 0, 3_000]
+    assert list(found.times)[6:] == [61, 0]
+    assert list(found.pr_reg) == [*registers[:-1], 0xFFFFFFFF]
+    assert found.pr_fpvalid == 1
+
+
+@pytest.mark.parametrize(("given", "shown"), [(0, 0), (1000, 1000), (65535, 65535), (65536, 65534)])
+def test_prpsinfo_of_a_32_bit_process(given: int, shown: int) -> None:
+    """Ids of 16 bits; larger ones are the overflow id (high2lowuid)."""
+    of = process(uid=given, gid=given, flags=1 << 32 | 0x400000, namespace_ids=[7, 1, 6, 5])
+    raw = notes.prpsinfo(of, ia32.CORE)
+    assert len(raw) == 124 == ctypes.sizeof(PrPsInfo32)
+    found = PrPsInfo32.from_buffer_copy(raw)
+    assert (found.pr_uid, found.pr_gid, found.pr_flag) == (shown, shown, 0x400000)
+    assert (found.pr_pid, found.pr_sid) == (7, 5)
+    assert (found.pr_fname, found.pr_psargs) == (b"cat", b"cat /etc/motd ")
+
+
+def test_the_files_of_a_32_bit_process() -> None:
+    maps = [
+        vma(0x8048000, 0x2000, file=True, name="/bin/cat"),
+        vma((1 << 32) - 0x1000, 0x1000, file=True, offset=0x5000, name="/top"),
+    ]
+    data = notes.file_note(maps, ia32.CORE)
+    assert struct.unpack_from("<8I", data) == (2, 4096, 0x8048000, 0x804A000, 0, 0xFFFFF000, 0, 5)
+    assert data[32:] == b"/bin/cat\0/top\0"
 
 
 def test_no_files() -> None:

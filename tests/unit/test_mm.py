@@ -106,6 +106,30 @@ def test_the_class_of_the_core(cat: FakeProcess, tmp_path: Path) -> None:
         assert mm.bits(image, view) == bits
 
 
+@pytest.mark.parametrize(
+    ("members", "abi"),
+    [
+        ({"context.flags": 1}, "ia32"),
+        ({"context.flags": 1 | 8}, "ia32"),
+        ({"context.flags": 2}, "x32"),
+        ({"context.ia32_compat": 17}, "ia32"),
+        ({"context.ia32_compat": 30}, "x32"),
+        ({}, "ia32"),
+    ],
+)
+def test_the_kinds_of_32_bit_processes(tmp_path: Path, members: dict[str, int], abi: str) -> None:
+    """By the flags of the memory's context, and by what stood there before 5.11."""
+    without = {f"mm_struct.{name}" for name in ("context.flags", "context.ia32_compat") if name not in members}
+    cat = FakeKernel(without=without).process(100, "cat")
+    image, view = seen(cat, tmp_path)
+    assert mm.abi(image, view) == "x86_64"
+    cat.mm["binfmt"] = cat.kernel.symbol("compat_elf_format")
+    for name, value in members.items():
+        cat.mm[name] = value
+    image, view = seen(cat, tmp_path)
+    assert mm.abi(image, view) == abi
+
+
 def test_a_kernel_without_32_bit_processes(cat: FakeProcess, tmp_path: Path) -> None:
     image, view = seen(cat, tmp_path)
     assert mm.bits(image, view) == 64

@@ -9,6 +9,7 @@ import pytest
 from gcoretools.arch import x86_64
 from gcoretools.dumps import Note
 from gcoretools.kernel.registers import Registers, ThreadRegisters, stack_padding, stack_size
+from gcoretools.kernel.segments import selected_base
 from gcoretools.records import Thread
 from gcoretools.stages.tasks import Tasks
 from tests.fake_kernel import FakeKernel, FakeProcess, FakeTask, prstatus_note, qemu_note, registers, spelled
@@ -139,6 +140,50 @@ def test_a_note_of_qemus_that_is_short_leaves_the_bases_as_they_are(cat: FakePro
 def test_a_32_bit_thread_on_a_64_bit_kernel(cat: FakeProcess, tmp_path: Path) -> None:
     cat.registers["cs"] = COMPAT_CS
     assert recovered(cat, tmp_path).values["cs"] == COMPAT_CS
+
+
+def descriptor(base: int) -> bytes:
+    """A flat, present data segment of user mode with that base."""
+    low = 0xFFFF | (base & 0xFFFFFF) << 16 | 0xF3 << 40 | 0xCF << 48
+    return (low | (base >> 24) << 56).to_bytes(8, "little")
+
+
+@pytest.mark.parametrize("fsgsbase", [False, True])
+def test_bases_behind_selectors(tmp_path: Path, fsgsbase: bool) -> None:
+    """Out of the descriptors, but for CPUs with FSGSBASE: there the kernel has saved the bases themselves."""
+    cat = FakeKernel(fsgsbase=fsgsbase).process(100, "cat")
+    cat["thread.tls_array"] = descriptor(1) + descriptor(0x12345678) + bytes(8)
+    table = cat.kernel.store(bytes(8) + descriptor(0xFEDCBA98))
+    cat.mm["context.ldt"] = cat.kernel.new("ldt_struct", entries=table, nr_entries=2)
+    cat["thread.fsindex"], cat["thread.gsindex"] = 13 << 3 | 3, 1 << 3 | 7
+    found = recovered(cat, tmp_path).values
+    saved = (spelled("fs_base"), spelled("gs_base"))
+    assert (found["fs_base"], found["gs_base"]) == (saved if fsgsbase else (0x12345678, 0xFEDCBA98))
+
+
+def test_the_null_selectors_bases_are_saved(tmp_path: Path) -> None:
+    cat = FakeKernel(fsgsbase=False).process(100, "cat")
+    cat["thread.gsindex"] = 5 << 3 | 7  # there is no local table
+    found = recovered(cat, tmp_path).values
+    assert (found["fs_base"], found["gs_base"]) == (spelled("fs_base"), 0)
+
+
+def test_a_damaged_local_table(tmp_path: Path) -> None:
+    cat = FakeKernel(fsgsbase=False).process(100, "cat")
+    cat.mm["context.ldt"] = cat.kernel.new("ldt_struct", nr_entries=8193)
+    cat["thread.gsindex"] = 7
+    found = recovered(cat, tmp_path)
+    assert (found.values, found.origin[:13]) == ({}, "not recovered")
+
+
+@pytest.mark.parametrize(
+    ("selector", "base"),
+    [(12 << 3 | 3, 0x11), (14 << 3 | 3, 0x33), (11 << 3 | 3, 0), (15 << 3 | 3, 0), (3, 0), (7, 0x44), (15, 0x55),
+     (23, 0), (0xFFFF, 0), (0xFFFB, 0)],
+)  # fmt: skip
+def test_selectors(selector: int, base: int) -> None:
+    tls, ldt = (b"".join(map(descriptor, bases)) for bases in ((0x11, 0x22, 0x33), (0x44, 0x55)))
+    assert selected_base(selector, tls, ldt) == base
 
 
 @pytest.mark.parametrize("cs", [0, KERNEL_CS, 0x30, 1 << 40])

@@ -15,6 +15,7 @@ from gcoretools.records import Regs, Thread
 from gcoretools.stages.regs import Recovery
 from tests.fake_kernel import FakeKernel, FakeTask, Object
 from tests.unit.test_xsave import COUNT, FEATURES, INITIAL, OFFSETS, SIZE, SIZES, TABLES, area, filled, legacy
+from tests.written_streams import process
 
 FPREGSET, TLS, IOPERM, XSTATE, SHSTK, LAYOUT = 2, 0x200, 0x201, 0x202, 0x204, 0x205
 SETS = ((1, 27, 8), (FPREGSET, 64, 8), (IOPERM, 1024, 8), (XSTATE, SIZE // 8, 8), (SHSTK, 1, 8))
@@ -202,7 +203,7 @@ def test_damage_costs_the_floating_point_notes_only(tmp_path: Path, damage: str)
         found = of(fpu, tmp_path)
         assert found.fpu_origin.startswith("not recovered: ")
         return
-    regs: Regs = Recovery(kernel.image(tmp_path)).of(thread(fpu.process))
+    regs: Regs = Recovery(kernel.image(tmp_path)).of(process(), thread(fpu.process))
     assert regs.fpu_origin.startswith("not recovered: ")
     assert [note["type"] for note in regs.notes] == [NT_PRSTATUS]
     assert set(PT_REGS) <= regs.registers.keys()
