@@ -51,6 +51,7 @@ def test_the_core_is_the_kernels(captured: Capture, role: str, tmp_path: Path) -
     assert judged.differences == []
     assert judged.pages > 500
     assert stale or role != "spin"
+    assert [n.kind for n in core.notes].count("386_IOPERM") == (role == "threads")
     assert not stale or role in ("spin", "sysspin")
 
 

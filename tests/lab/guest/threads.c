@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <linux/futex.h>
 #include <poll.h>
+#include <sys/io.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -45,13 +46,22 @@ static void with_gs(struct thread *t)
     block_pause(t);
 }
 
+/* With a bitmap of I/O ports, of which only this thread's notes tell. */
+static void with_ports(struct thread *t)
+{
+    if (ioperm(0x80, 16, 1))
+        die("ioperm");
+    block_pause(t);
+}
+
 void run_threads(const struct role *role)
 {
     static const struct {
         const char *call;
         void (*body)(struct thread *);
     } kinds[] = {{"pause", block_pause}, {"nanosleep", in_nanosleep}, {"futex", in_futex},
-                 {"read", in_read},      {"ppoll", in_ppoll},         {"pause", with_gs}};
+                 {"read", in_read},      {"ppoll", in_ppoll},         {"pause", with_gs},
+                 {"pause", with_ports}};
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
         thread_start("blocked", kinds[i].call, -1, kinds[i].body);
     main_blocks(role);
