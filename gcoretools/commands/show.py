@@ -76,8 +76,9 @@ def _thread(thread: Thread) -> str:
 def _regs(regs: Regs) -> str:
     rows = [f"    registers from {regs.origin}"]
     names = list(regs.registers)
+    digits = 8 if "eip" in names else 16
     for at in range(0, len(names), 4):
-        rows.append("   " + "".join(f" {n:>8} {regs.registers[n]:016x}" for n in names[at : at + 4]))
+        rows.append("   " + "".join(f" {n:>8} {regs.registers[n]:0{digits}x}" for n in names[at : at + 4]))
     if regs.fpu_origin:
         rows.append(f"    floating-point registers {regs.fpu_origin}")
     return "\n".join(rows)
