@@ -5,6 +5,7 @@
 #include <asm/ldt.h>
 #include <linux/futex.h>
 #include <poll.h>
+#include <sys/io.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -66,6 +67,14 @@ static void with_ldt(struct thread *t)
     block_pause(t);
 }
 
+/* With a bitmap of I/O ports. */
+static void with_ports(struct thread *t)
+{
+    if (ioperm(0x80, 16, 1))
+        die("ioperm");
+    block_pause(t);
+}
+
 void run_threads(const struct role *role)
 {
     static const struct {
@@ -73,7 +82,7 @@ void run_threads(const struct role *role)
         void (*body)(struct thread *);
     } kinds[] = {{"pause", block_pause},         {"pause", pause_by_vdso}, {"nanosleep", nanosleep_by_vdso},
                  {"futex", futex_by_vdso},       {"read", in_read},        {"ppoll", in_ppoll},
-                 {"pause", with_fs},             {"pause", with_ldt}};
+                 {"pause", with_fs},             {"pause", with_ldt},      {"pause", with_ports}};
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
         thread_start("blocked", kinds[i].call, -1, kinds[i].body);
     main_blocks(role);
