@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 
 from gcoretools.commands import run
+from gcoretools.commands.regs import tell, tell_origins
 from gcoretools.core.writer import new_file, standard_output
 from gcoretools.errors import StreamError, UsageError
 from gcoretools.kernel.registers import ThreadRegisters
@@ -56,7 +57,7 @@ def _elf(arguments: run.Arguments, report: run.Report) -> None:
     template = arguments["-o"]
     if template is None and sys.stdout.isatty():
         raise UsageError("a core does not go to a terminal: redirect it, or give -o core.%p")
-    records = run.read()
+    records = tell_origins(run.read(), report)
     header = next(records)
     assert isinstance(header, Header)
     output = (lambda process: new_file(_named(template, process))) if template else _single_output()
@@ -112,8 +113,7 @@ def _recovery(header: Header, dump: str | None, report: run.Report) -> Callable[
 
     def recover(thread: Thread) -> Regs:
         found = thread_registers(thread, registers())
-        if not found.registers:
-            report.say(run.PAGE_FAULTS, f"thread {thread.pid}: registers {found.origin}")
+        tell(found, report)
         return found
 
     return recover

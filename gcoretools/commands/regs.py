@@ -46,15 +46,22 @@ def _regs(arguments: run.Arguments, report: run.Report) -> None:
     header, image, records = run.opened(arguments)
     if records is None:
         records = Tasks(image).selected(arguments["SELECTOR"])
-    run.emit(header, tell_lost(add_registers(records, image), report), report)
+    run.emit(header, tell_origins(add_registers(records, image), report), report)
 
 
-def tell_lost(records: Iterable[Record], report: run.Report) -> Iterator[Record]:
-    """The records, with each thread told whose registers could not be recovered."""
+def tell_origins(records: Iterable[Record], report: run.Report) -> Iterator[Record]:
+    """The records, with each thread told: where its registers came from, or that some could not be recovered."""
     for record in records:
-        if isinstance(record, Regs) and not record.registers:
-            report.say(run.PAGE_FAULTS, f"thread {record.pid}: registers {record.origin}")
+        if isinstance(record, Regs):
+            tell(record, report)
         yield record
+
+
+def tell(found: Regs, report: run.Report) -> None:
+    """Say where a thread's registers came from: when some are lost, as an error."""
+    lost = "not recovered" in found.origin
+    from_ = "registers" if found.origin.startswith("not recovered") else "registers from"
+    report.say(run.PAGE_FAULTS if lost else run.PROGRESS, f"thread {found.pid}: {from_} {found.origin}")
 
 
 if __name__ == "__main__":
