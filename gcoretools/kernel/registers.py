@@ -76,10 +76,7 @@ class ThreadRegisters:
             return f"the dump's note of CPU {thread.cpu} and its stack (at {door.where}){lost}"
         if note:
             return f"the kernel stack (running in the kernel on CPU {thread.cpu})"
-        return (
-            f"the kernel stack (running on CPU {thread.cpu}, of which the dump has no note: "
-            "those of its last entry into the kernel, which may be old)"
-        )
+        return f"the kernel stack (running on CPU {thread.cpu}, of which the dump has no note: may be old)"
 
 
 def stack_size(image: Image) -> int:
