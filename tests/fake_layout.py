@@ -48,7 +48,10 @@ task_struct         tasks:16 pid:-4 tgid:-4 comm:16 mm:8 flags:4 __state:4 exit_
                     group_leader:8 real_parent:8 signal:8 utime:8 stime:8 blocked:8 pending.signal:8 fs:8
                     thread_node:16 thread_group:16 real_cred:8 uid:4 gid:4 thread_pid:8 pids:4*pid_link cpu:4
                     thread.fsbase:8 thread.gsbase:8 thread.fsindex:2 thread.gsindex:2 thread.ds:2 thread.es:2
+                    thread.sp:8
 rq                  curr:8
+inactive_task_frame ret_addr:8 bp:8 bx:8 r12:8 r13:8 r14:8 r15:8
+tss_struct          x86_tss.sp0:8 x86_tss.sp2:8
 """
 
 # Structs of which only the size is known.

@@ -1,8 +1,8 @@
 """The kernel stack of a sleeping thread, left frame by frame up to the system call's entry.
 
-Kernels up to 4.16 save no callee-saved registers in pt_regs when a thread makes a plain system call: the functions
+Kernels up to 4.15 save no callee-saved registers in pt_regs when a thread makes a plain system call: the functions
 that use them push them, each where its compiler chose, and the call-frame information says where.
-Source: arch/x86/include/asm/switch_to.h, struct inactive_task_frame; 0e34d226342c (4.17) ended it.
+Source: arch/x86/include/asm/switch_to.h, struct inactive_task_frame; 21d375b6b34f (4.16) ended it.
 """
 
 from __future__ import annotations

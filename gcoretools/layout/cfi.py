@@ -29,8 +29,9 @@ _PC_RELATIVE = 0x10
 # Pointers in .eh_frame by the low four bits of their encoding; 0 is as long as an address.
 _POINTERS = {0x2: "<H", 0x3: "<I", 0x4: "<Q", 0xA: "<h", 0xB: "<i", 0xC: "<q"}
 
-# More than one function can have of instructions or CIE of letters, in bytes.
-_ENTRY_LIMIT = 1 << 20
+# No function of a kernel has nearly as much: bytes of an entry, instructions times their operands.
+_ENTRY_LIMIT = 1 << 16
+_WORK_LIMIT = 1 << 21
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +130,7 @@ class CallFrames:
             first, count = self._plain.unpack_from(self._data, at)
             return first, count
         encoding = self._encoding(cie)
-        code = _POINTERS[encoding & 0xF] if encoding & 0xF else {4: "<I", 8: "<Q"}[self._size]
+        code = self._pointer(encoding)
         width = struct.calcsize(code)
         first = struct.unpack_from(code, self._data, at)[0]
         if encoding & 0x70 == _PC_RELATIVE:
@@ -151,9 +152,15 @@ class CallFrames:
                     if letter == "R":
                         encoding = self._data[at]
                         break
-                    at += {"L": 1, "S": 0}[letter]
+                    at += {"L": 1, "S": 0}[letter] if letter != "P" else self._personality_size(at)
             self._encodings[cie] = encoding
         return self._encodings[cie]
+
+    def _personality_size(self, at: int) -> int:
+        return 1 + struct.calcsize(self._pointer(self._data[at]))
+
+    def _pointer(self, encoding: int) -> str:
+        return _POINTERS[encoding & 0xF] if encoding & 0xF else {4: "<I", 8: "<Q"}[self._size]
 
     def _head(self, cie: int) -> tuple[int, str]:
         """Where a CIE goes on behind its augmentation, and the augmentation."""
@@ -164,29 +171,33 @@ class CallFrames:
 
     @lru_cache(maxsize=256)  # noqa: B019  (one CallFrames lives as long as the command)
     def _rows(self, i: int) -> list[dict[Any, Any]]:
-        """All rows of a function, as pyelftools decodes them."""
+        """All rows of a function, as pyelftools decodes them: out of a section of only its CIE and itself."""
         entry = self._entries[i]
-        cie, fde = self._cut(entry.cie), self._cut(entry.at)
+        cie, _ = self._body(entry.cie)
+        fde, place = self._body(entry.at)
         if self._head(entry.cie)[1] == "S":
-            cie = _without_signal(cie)
-        size = unit_length(fde, 0)[2]
-        mark = 4 if size == 4 else 12
-        link = (len(cie) + mark) if self._eh_frame else 0
-        fde = fde[:mark] + link.to_bytes(size, "little") + fde[mark + size :]
-        section = cie + fde
+            cie = cie[:1] + cie[2:]  # a signal's frame: it says nothing of registers, but pyelftools refuses it
+        cie = _written(cie, 0 if self._eh_frame else _NOT_A_CIE[4])
+        section = cie + _written(fde, len(cie) + 4 if self._eh_frame else 0)
+        # A relative pointer of an .eh_frame still counts from where the entry really is.
+        address = self._address + place - len(cie) - 8
         structs = DWARFStructs(little_endian=True, dwarf_format=32, address_size=self._size)
-        # An .eh_frame's relative pointer still counts from where the entry really is.
-        address = self._address + entry.at - len(cie)
         frames = CallFrameInfo(BytesIO(section), len(section), address, structs, for_eh_frame=self._eh_frame)
-        found = next(each for each in frames.get_entries() if isinstance(each, FDE))
+        found = frames.get_entries()[-1]
+        if not isinstance(found, FDE) or found.cie is None:
+            raise DWARFError(f"the entry at {entry.at:#x} is no function's")
+        _check_work([*found.cie.instructions, *found.instructions])
         shift = entry.start - found["initial_location"]  # wrapped, where pyelftools does not
         return [{**line, "pc": line["pc"] + shift} for line in found.get_decoded().table]
 
-    def _cut(self, at: int) -> bytes:
-        length, start, _ = unit_length(self._data, at)
-        if not 0 <= at < len(self._data) or start + length - at > _ENTRY_LIMIT:
-            raise DWARFError(f"an entry at {at:#x} is out of all bounds")
-        return self._data[at : start + length]
+    def _body(self, at: int) -> tuple[bytes, int]:
+        """An entry behind its length and CIE pointer, and where in the section that begins."""
+        if not 0 <= at < len(self._data):
+            raise DWARFError(f"no entry can be at {at:#x}")
+        length, start, size = unit_length(self._data, at)
+        if length > _ENTRY_LIMIT:
+            raise DWARFError(f"the entry at {at:#x} has {length} bytes")
+        return self._data[start + size : start + length], start + size
 
     def _row(self, line: dict[Any, Any], pc: int) -> Row:
         cfa = line["cfa"]
@@ -204,9 +215,13 @@ class CallFrames:
         return LayoutError(f"{self._where}: the call-frame information is damaged: {error or type(error).__name__}")
 
 
-def _without_signal(cie: bytes) -> bytes:
-    """A CIE without its augmentation "S" (a signal's frame), which says nothing of registers."""
-    length, start, size = unit_length(cie, 0)
-    at = start + size + 1
-    head = cie[: start - 4 if size == 4 else start - 8] + (length - 1).to_bytes(size, "little")
-    return head + cie[start:at] + cie[at + 1 :]
+def _written(body: bytes, link: int) -> bytes:
+    """An entry in 32-bit DWARF: pyelftools does not read the 64-bit one here."""
+    return struct.pack("<II", len(body) + 4, link) + body
+
+
+def _check_work(steps: list[Any]) -> None:
+    """Each instruction can copy a rule for each register: no function has so many of both."""
+    operands = {step.args[0] for step in steps if step.args and isinstance(step.args[0], int)}
+    if len(steps) * len(operands) > _WORK_LIMIT:
+        raise DWARFError(f"an entry has {len(steps)} instructions, more than any function needs")
