@@ -8,6 +8,7 @@ EVERYBODY = (
     "threads", "many", "zleader", "memory", "memory-default", "memory-all", "dynamic", "namespaced", "forked",
     "stopped",
 )  # fmt: skip
+CROWDS = ("crowd-1000", "crowd-10000")  # so many threads
 VMCOREINFO = ("-device", "vmcoreinfo")
 
 
@@ -42,6 +43,7 @@ _ROWS = (
         memory=640,
         append="crashkernel=256M printk.console_no_auto_verbose=1",
     ),
+    Variant("crowd", roles=CROWDS, ending="facts", memory=1536, formats=("elf",), kernels=("6.1",)),
     Variant("bench", roles=("bench",), ending="facts", memory=2560, formats=("elf",), kernels=("6.1",)),
 )
 VARIANTS = {variant.name: variant for variant in _ROWS}
