@@ -100,6 +100,8 @@ class AddressSpace:
         raise AssertionError("the last level is a leaf")
 
     def _leaf(self, va: int, entry: int, page_size: int) -> int:
+        if entry & self.paging.present:  # by far the most: arrays take their time for a single one
+            return entry & self.paging.frame_mask & ~(page_size - 1)
         raw = np.array([entry], np.uint64)
         if not self.paging.names_frame(raw, page_size)[0]:
             raise NotMapped(f"no page is mapped at {va:#x}")

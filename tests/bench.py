@@ -20,6 +20,7 @@ from pathlib import Path
 
 from tests.lab.lab import Capture, capture
 from tests.lab.pipeline import BIN
+from tests.lab.variants import CROWDS
 
 RUNS = 5
 
@@ -58,6 +59,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=small.folder.parent) as folder:
         _tasks(small)
         _core(large, Path(folder))
+        _threads(capture(KERNEL, "crowd"), Path(folder))
         _memory(large, Path(folder))
 
 
@@ -76,11 +78,7 @@ def _core(large: Capture, folder: Path) -> None:
     """A process with 1.5 GiB resident: maps, pages and core in one pipe, beside cp of that core."""
     pid = str(large.process("bench")["global_pid"])
     core, copy, other = folder / "core", folder / "copy", folder / "other"
-
-    def pipeline() -> None:
-        core.unlink(missing_ok=True)
-        line = f"{BIN}/gc-maps {large.vmcore} {pid} | {BIN}/gc-pages | {BIN}/gc-elf > {core}"
-        _run(["bash", "-o", "pipefail", "-c", line])
+    pipeline = _pipeline(large.vmcore, pid, core)
 
     def cp() -> None:
         copy.unlink(missing_ok=True)
@@ -100,6 +98,29 @@ def _core(large: Capture, folder: Path) -> None:
             lambda: _drgn(DRGN_PAGES, command, pid, str(other)),
             runs=1,
         )
+
+
+def _threads(crowd: Capture, folder: Path) -> None:
+    """Processes with ever more threads: each takes its share, whatever the number of the others."""
+    for role in CROWDS:
+        pid, count = str(crowd.process(role)["global_pid"]), int(role.rpartition("-")[2])
+        _compare(
+            f"`gc-maps \\| gc-pages \\| gc-elf`, {count:,} threads",
+            _pipeline(crowd.vmcore, pid, folder / "core"),
+            "`gc-tasks` of it alone",
+            _timed("gc-tasks", crowd.vmcore, pid),
+        )
+
+
+def _pipeline(vmcore: Path, pid: str, core: Path) -> Callable[[], None]:
+    """Maps, pages and core in one pipe."""
+    line = f"{BIN}/gc-maps {vmcore} {pid} | {BIN}/gc-pages | {BIN}/gc-elf > {core}"
+
+    def run() -> None:
+        core.unlink(missing_ok=True)
+        _run(["bash", "-o", "pipefail", "-c", line])
+
+    return run
 
 
 def _memory(large: Capture, folder: Path) -> None:

@@ -59,7 +59,10 @@ task_struct         tasks:16 pid:-4 tgid:-4 comm:16 mm:8 flags:4 __state:4 exit_
                     thread.fsbase:8 thread.gsbase:8 thread.fsindex:2 thread.gsindex:2 thread.ds:2 thread.es:2
                     thread.tls_array:24 thread.io_bitmap:8 thread.features:8 thread.pkru:4 thread_info.flags:8
                     thread.fpu:fpu
+                    thread.sp:8
 rq                  curr:8
+inactive_task_frame ret_addr:8 bp:8 bx:8 r12:8 r13:8 r14:8 r15:8
+tss_struct          x86_tss.sp0:8 x86_tss.sp2:8
 """
 
 # Structs of which only the size is known.

@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 
 from gcoretools.commands import run
+from gcoretools.commands.regs import tell_origins
 from gcoretools.core.writer import new_file, standard_output
 from gcoretools.errors import StreamError, UsageError
 from gcoretools.records import Header, Process, Record, Regs, Thread
@@ -55,7 +56,7 @@ def _elf(arguments: run.Arguments, report: run.Report) -> None:
     template = arguments["-o"]
     if template is None and sys.stdout.isatty():
         raise UsageError("a core does not go to a terminal: redirect it, or give -o core.%p")
-    records = run.read()
+    records = tell_origins(run.read(), report)
     header = next(records)
     assert isinstance(header, Header)
     output = (lambda process: new_file(_named(template, process))) if template else _single_output()

@@ -46,11 +46,11 @@ def _regs(arguments: run.Arguments, report: run.Report) -> None:
     header, image, records = run.opened(arguments)
     if records is None:
         records = Tasks(image).selected(arguments["SELECTOR"])
-    run.emit(header, tell_lost(add_registers(records, image), report), report)
+    run.emit(header, tell_origins(add_registers(records, image), report), report)
 
 
-def tell_lost(records: Iterable[Record], report: run.Report) -> Iterator[Record]:
-    """The records, with each thread told whose registers are not recovered or not current."""
+def tell_origins(records: Iterable[Record], report: run.Report) -> Iterator[Record]:
+    """The records, with each thread told: where its registers came from, or what of them is not to be had."""
     for record in records:
         if isinstance(record, Regs):
             report.registers(record)

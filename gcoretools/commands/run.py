@@ -49,10 +49,12 @@ class Report:
             print(f"{self.name}: {sentence}", file=sys.stderr)
 
     def registers(self, regs: Regs) -> None:
-        """Tell what a thread lacks; of floating-point registers that cannot be had, each reason once."""
-        if not regs.registers:
-            self.say(PAGE_FAULTS, f"thread {regs.pid}: registers {regs.origin}")
-        elif regs.fpu_origin.startswith("stale"):
+        """Tell where a thread's registers came from; what is not to be had as an error, each reason of the
+        floating-point ones once."""
+        lost = "not recovered" in regs.origin
+        words = "registers" if regs.origin.startswith("not recovered") else "registers from"
+        self.say(PAGE_FAULTS if lost else PROGRESS, f"thread {regs.pid}: {words} {regs.origin}")
+        if regs.fpu_origin.startswith("stale"):
             self.say(PAGE_FAULTS, f"thread {regs.pid}: floating-point registers {regs.fpu_origin}")
         elif regs.fpu_origin.startswith("not recovered") and regs.fpu_origin not in self._told:
             self._told.add(regs.fpu_origin)

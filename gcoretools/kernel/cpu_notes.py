@@ -9,6 +9,8 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
+from gcoretools.errors import KernelDataError, PageAbsent
+from gcoretools.kernel.cpu import per_cpu_offset
 from gcoretools.kernel.image import Image
 
 NT_PRSTATUS = 1
@@ -37,6 +39,7 @@ class CpuNotes:
 
     def __init__(self, image: Image) -> None:
         notes = image.dump.notes
+        self._image = image
         self._arch = image.arch
         size = PRSTATUS_REGS + 8 * len(self._arch.USER_REGS)
         self._status = [
@@ -66,10 +69,20 @@ class CpuNotes:
             for name, at in self._arch.QEMU_SEGMENTS.items():
                 registers[name] = struct.unpack_from("<I", desc, at)[0]
             base = {n: at + self._arch.QEMU_SEGMENT_BASE for n, at in self._arch.QEMU_SEGMENTS.items()}
-            gs_base = base["gs"] if user_mode else self._arch.QEMU_KERNEL_GS_BASE
             registers["fs_base"] = struct.unpack_from("<Q", desc, base["fs"])[0]
-            registers["gs_base"] = struct.unpack_from("<Q", desc, gs_base)[0]
+            active, aside = (
+                struct.unpack_from("<Q", desc, at)[0] for at in (base["gs"], self._arch.QEMU_KERNEL_GS_BASE)
+            )
+            # In the first and the last instructions of the kernel, SWAPGS has not yet or already been.
+            registers["gs_base"] = active if user_mode or self._is_kernels(aside, cpu) else aside
         return self._note(registers, from_qemu=True)
+
+    def _is_kernels(self, base: int, cpu: int) -> bool:
+        """Whether that is the base of the kernel's own gs on a CPU."""
+        try:
+            return base != 0 and base == per_cpu_offset(self._image, cpu)
+        except (KernelDataError, PageAbsent):
+            return False
 
     def _note(self, registers: dict[str, int], from_qemu: bool) -> CpuNote:
         return CpuNote(registers, registers["cs"] & 3 == 3, from_qemu)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache, partial
 from typing import TypeVar
 
 from gcoretools.arch import architecture
@@ -19,6 +20,9 @@ LIST_LIMIT = 1 << 22
 
 # A struct is read once, from the first member of the layout to the last; longer members only by address.
 MEMBER_SPAN = 1 << 9
+
+# What thousands of threads share (signal_struct, parent, pids) is read once.
+STRUCTS_KEPT = 1 << 8
 
 
 class Image:
@@ -41,6 +45,11 @@ class Image:
         self.paging: Paging = self.arch.paging(kernel.page_levels, "l1tf_mitigation" in kernel.layout.symbols)
         self.memory = AddressSpace(dump, self.paging, kernel.page_root)
         self._spans: dict[str, tuple[int, int]] = {}
+        self._members: dict[str, dict[str, Member]] = {}
+        for full, member in kernel.layout.members.items():
+            of, _, name = full.partition(".")
+            self._members.setdefault(of, {})[name] = member
+        self._struct = lru_cache(STRUCTS_KEPT)(partial(Struct, self))
 
     def has(self, *names: str) -> bool:
         """Whether the kernel has all these members, sizes, constants or symbols."""
@@ -51,6 +60,10 @@ class Image:
     def member(self, name: str) -> Member:
         """A member of the layout. Raises LayoutError when this kernel does not have it."""
         return _found(self.kernel.layout.members, name, "member")
+
+    def members(self, name: str) -> dict[str, Member]:
+        """The members of a struct that this kernel has, by their names in it."""
+        return self._members.get(name, {})
 
     def size(self, name: str) -> int:
         """Size of a struct in bytes. Raises LayoutError."""
@@ -65,8 +78,8 @@ class Image:
         return _found(self.kernel.layout.symbols, name, "symbol")
 
     def struct(self, name: str, address: int) -> Struct:
-        """A view of the struct `name` at virtual address `address`."""
-        return Struct(self, name, address)
+        """A view of the struct `name` at virtual address `address`; the same one while it is in use."""
+        return self._struct(name, address)
 
     def pointer(self, address: int) -> int:
         """The pointer that stands at a virtual address."""
@@ -94,8 +107,7 @@ class Image:
     def span(self, name: str) -> tuple[int, int]:
         """Offsets between which all but the long members that we need of a struct lie, in bytes."""
         if name not in self._spans:
-            prefix = name + "."
-            members = [m for key, m in self.kernel.layout.members.items() if key.startswith(prefix)]
+            members = list(self.members(name).values())
             if not members:
                 raise LayoutError(f"the kernel's types do not describe struct {name}")
             read = [m for m in members if m.size <= MEMBER_SPAN] or members[:1]
@@ -110,10 +122,11 @@ class Struct:
     Members longer than MEMBER_SPAN are read each time: what lies behind them need not be in the dump.
     """
 
-    __slots__ = ("_data", "_image", "_low", "address", "name")
+    __slots__ = ("_data", "_image", "_low", "_members", "address", "name")
 
     def __init__(self, image: Image, name: str, address: int) -> None:
         self._image = image
+        self._members = image.members(name)
         self._data = b""
         self._low = 0
         self.name = name
@@ -121,12 +134,13 @@ class Struct:
 
     def __getitem__(self, member: str) -> int:
         """The integer or pointer in a member (the first word of a longer one)."""
-        where = self._image.member(f"{self.name}.{member}")
-        return int.from_bytes(self._slice(where.offset, min(where.size, 8)), "little", signed=where.signed)
+        where = self._member(member)
+        size = where.size if where.size < 8 else 8
+        return int.from_bytes(self._slice(where.offset, size), "little", signed=where.signed)
 
     def raw(self, member: str) -> bytes:
         """The bytes of a member, at most MEMBER_SPAN of them."""
-        where = self._image.member(f"{self.name}.{member}")
+        where = self._member(member)
         return self._slice(where.offset, min(where.size, MEMBER_SPAN))
 
     def string(self, member: str) -> str:
@@ -135,11 +149,14 @@ class Struct:
 
     def at(self, member: str) -> int:
         """Virtual address of a member."""
-        return self.address + self._image.member(f"{self.name}.{member}").offset
+        return self.address + self._member(member).offset
 
     def has(self, member: str) -> bool:
         """Whether this kernel's struct has the member."""
-        return f"{self.name}.{member}" in self._image.kernel.layout.members
+        return member in self._members
+
+    def _member(self, member: str) -> Member:
+        return self._members.get(member) or self._image.member(f"{self.name}.{member}")
 
     def _slice(self, offset: int, size: int) -> bytes:
         if not self._data:

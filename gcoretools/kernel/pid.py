@@ -12,14 +12,32 @@ LEVEL_LIMIT = 32
 OLD_PIDTYPES = {"PIDTYPE_PID": 0, "PIDTYPE_PGID": 1, "PIDTYPE_SID": 2}
 
 
+class NamespaceIds:
+    """The PIDs of tasks in their own pid namespaces; what a thread group shares is looked up once."""
+
+    def __init__(self, image: Image) -> None:
+        self._image = image
+        self._shared: dict[tuple[object, ...], list[int]] = {}
+
+    def of(self, task: Struct) -> list[int]:
+        """The task's pid, parent's tgid, process group and session, as its own pid namespace numbers them."""
+        own = _pid_of(self._image, task, "PIDTYPE_PID")
+        namespace = _namespace(self._image, own)
+        key = task["signal"], task["real_parent"], namespace
+        if key not in self._shared:
+            self._shared = {key: _shared_ids(self._image, task, namespace)}
+        return [_number_in(self._image, own, *namespace), *self._shared[key]]
+
+
 def namespace_ids(image: Image, task: Struct) -> list[int]:
-    """The task's pid, parent's tgid, process group and session, as its own pid namespace numbers them."""
-    own = _pid_of(image, task, "PIDTYPE_PID")
-    namespace = _namespace(image, own)
+    """NamespaceIds.of for a single task."""
+    return NamespaceIds(image).of(task)
+
+
+def _shared_ids(image: Image, task: Struct, namespace: tuple[int, int]) -> list[int]:
     parent = image.struct("task_struct", task["real_parent"])
     leader = image.struct("task_struct", parent["group_leader"])
     pids = (
-        own,
         _pid_of(image, leader, "PIDTYPE_PID"),
         _pid_of(image, task, "PIDTYPE_PGID"),
         _pid_of(image, task, "PIDTYPE_SID"),
@@ -33,8 +51,9 @@ def _pid_of(image: Image, task: Struct, kind: str) -> int:
     if task.has("thread_pid"):
         if kind == "PIDTYPE_PID":
             return task["thread_pid"]
-        signal = image.struct("signal_struct", task["signal"])
-        return image.pointer(signal.at("pids") + index * image.paging.entry_size)
+        size = image.paging.entry_size
+        pids = image.struct("signal_struct", task["signal"]).raw("pids")
+        return int.from_bytes(pids[index * size : (index + 1) * size], "little")
     holder = task if kind == "PIDTYPE_PID" else image.struct("task_struct", task["group_leader"])
     return image.pointer(holder.at("pids") + index * image.size("pid_link") + image.member("pid_link.pid").offset)
 

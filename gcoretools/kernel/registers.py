@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from gcoretools.errors import KernelDataError, PageAbsent
 from gcoretools.kernel.cpu_notes import CpuNote, CpuNotes
+from gcoretools.kernel.entry import AtEntry, at_entry
 from gcoretools.kernel.image import Image, Struct
 from gcoretools.kernel.segments import bases, saves_bases
 from gcoretools.records import Thread
@@ -39,9 +40,11 @@ class ThreadRegisters:
                 f"the dump's note of CPU {thread.cpu} (running in user mode)",
             )
         try:
-            saved = self._saved(thread)
+            top = thread.stack + self._stack_top
+            door = at_entry(self._image, thread, note, top) if note else None
+            saved = door.values if door else self._saved(thread)
             task = self._image.struct("task_struct", thread.task)
-            return Registers(saved | self._segments(task, note), self._origin(thread, note))
+            return Registers(saved | self._segments(task, note), self._origin(thread, note, door))
         except (KernelDataError, PageAbsent) as error:
             return Registers({}, f"not recovered: {error}")
 
@@ -63,9 +66,12 @@ class ThreadRegisters:
         saved = {name: task[member] for name, member in self._arch.SAVED_SEGMENTS.items()}
         return saved if self._saves_bases else saved | bases(self._image, task, saved)
 
-    def _origin(self, thread: Thread, note: CpuNote | None) -> str:
+    def _origin(self, thread: Thread, note: CpuNote | None, door: AtEntry | None) -> str:
         if not thread.active:
             return "the kernel stack (not running)"
+        if door:
+            lost = f"; not recovered: {', '.join(door.lost)}" if door.lost else ""
+            return f"the dump's note of CPU {thread.cpu} and its stack (at {door.where}){lost}"
         if note:
             return f"the kernel stack (running in the kernel on CPU {thread.cpu})"
         return f"the kernel stack (running on CPU {thread.cpu}, of which the dump has no note: may be old)"

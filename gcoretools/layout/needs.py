@@ -92,6 +92,18 @@ MEMBERS = (
     _maybe("user_regset.size"),
     _maybe("user_regset.core_note_type"),
     _maybe("cpuinfo_x86.x86_capability"),
+    _maybe("task_struct.thread.sp", "task_struct.thread.rsp"),  # faca62273b60 (2.6.25)
+    # ... and what __switch_to_asm leaves where that points (arch/x86/include/asm/switch_to.h)
+    _maybe("inactive_task_frame.ret_addr"),  # 7b32aeadbc95 (4.9)
+    _maybe("inactive_task_frame.bp"),
+    _maybe("inactive_task_frame.bx"),  # 0100301bfdf5 (4.9)
+    _maybe("inactive_task_frame.r12"),
+    _maybe("inactive_task_frame.r13"),
+    _maybe("inactive_task_frame.r14"),
+    _maybe("inactive_task_frame.r15"),
+    # Where a CPU's entry code keeps the user's stack pointer, and where its entry stack begins
+    _maybe("tss_struct.x86_tss.sp0"),
+    _maybe("tss_struct.x86_tss.sp2"),  # 98f05b5138f0 (4.20)
     _maybe("signal_struct.thread_head"),
     _need("signal_struct.group_exit_code"),
     _maybe("signal_struct.nr_threads"),
@@ -248,6 +260,13 @@ SYMBOLS = (
     # Segment bases
     _maybe("boot_cpu_data"),
     _maybe("x86_gsbase_read_cpu_inactive"),  # 58edfd2e0c93 (5.9): uses FSGSBASE where the CPU has it
+    # The code between user mode and a whole pt_regs (arch/x86/entry/entry_64.S)
+    _maybe("__entry_text_start"),
+    _maybe("__entry_text_end"),
+    _maybe("entry_SYSCALL_64"),
+    _maybe("syscall_return_via_sysret"),
+    _maybe("swapgs_restore_regs_and_return_to_usermode"),  # 8a055d7f411d (4.15)
+    _maybe("cpu_tss_rw"),  # c482feefe1ae (4.15)
     # Which rules this kernel has
     _maybe("l1tf_mitigation"),  # inverts frames of entries that are not present: 6b28baca9b1f (4.19)
     _maybe("compat_elf_format"),  # its processes get 32-bit cores

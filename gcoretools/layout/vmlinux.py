@@ -14,6 +14,7 @@ from elftools.elf.elffile import ELFFile
 from gcoretools.dumps.notes import parse_notes
 from gcoretools.errors import DumpError, LayoutError
 from gcoretools.layout.btf import Btf
+from gcoretools.layout.cfi import CallFrames
 from gcoretools.layout.dwarf import Dwarf
 from gcoretools.layout.dwarf_search import DAMAGE
 from gcoretools.layout.kallsyms import Symbol, choose
@@ -94,6 +95,21 @@ class Vmlinux:
     def dwarf(self) -> Dwarf:
         """The types of the DWARF debug information. Raises LayoutError when there is none."""
         return Dwarf(self._elf, str(self.path))
+
+    @cached_property
+    def call_frames(self) -> CallFrames:
+        """How to leave each of its functions. Raises LayoutError when it has no call-frame information."""
+        for name in (".debug_frame", ".eh_frame"):
+            if name in self._sections:
+                section = self._sections[name]
+                where = f"{self.path}: {name}"
+                try:
+                    data = section.data()
+                except DAMAGE as error:
+                    raise LayoutError(f"{where} is damaged: {error or type(error).__name__}") from error
+                size = self._elf.elfclass // 8
+                return CallFrames(data, section["sh_addr"], name == ".eh_frame", where, size)
+        raise LayoutError(f"{self.path}: no call-frame information; give a vmlinux with debug information with -k")
 
     def check_build(self, build_id: str) -> None:
         """Raises LayoutError when the dump's kernel, of that build ID, is another one; "" fits every file."""

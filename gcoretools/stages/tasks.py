@@ -19,6 +19,7 @@ class Tasks:
 
     def __init__(self, image: Image) -> None:
         self._image = image
+        self._ids = pid.NamespaceIds(image)
         self._running = {address: number for number, address in cpu.current_tasks(image).items()}
 
     def everything(self, comm: str | None = None, kernel_threads: bool = False) -> Iterator[Record]:
@@ -75,7 +76,7 @@ class Tasks:
             gid=gid,
             nice=task.nice(leader),
             flags=leader["flags"] & 0xFFFFFFFF,
-            namespace_ids=pid.namespace_ids(self._image, leader),
+            namespace_ids=self._ids.of(leader),
         )
         # The leader may have exited before the other threads; they still have the memory.
         address = next((member["mm"] for member in [leader, *members] if member["mm"]), 0)
@@ -103,7 +104,7 @@ class Tasks:
             state=task.state_letter(thread),
             cpu=self._running.get(thread.address, thread["cpu"] if thread.has("cpu") else 0),
             active=thread.address in self._running,
-            namespace_ids=pid.namespace_ids(self._image, thread),
+            namespace_ids=self._ids.of(thread),
             pending=thread["pending.signal"],
             blocked=thread["blocked"],
             times=task.times(self._image, thread, members),

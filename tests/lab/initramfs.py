@@ -12,7 +12,7 @@ from .packages import run
 
 GUEST = Path(__file__).parent / "guest"
 BUSYBOX = Path("/bin/busybox")
-GCTEST = ("main.c", "facts.c", "marks.c", "threads.c", "memory.c", "identity.c")
+GCTEST = ("main.c", "facts.c", "marks.c", "threads.c", "memory.c", "identity.c", "crowd.c")
 STATIC = ("-static", "-no-pie")
 PROGRAMS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "gctest": (GCTEST, STATIC),

@@ -10,6 +10,7 @@ EVERYBODY = (
 )  # fmt: skip
 # Where every program is a 32-bit one.
 IA32 = ("threads", "zleader", "memory", "dynamic", "namespaced", "forked", "stopped", "spin")
+CROWDS = ("crowd-1000", "crowd-10000")  # so many threads
 VMCOREINFO = ("-device", "vmcoreinfo")
 
 
@@ -51,6 +52,7 @@ _ROWS = (
     # Segment bases by descriptors: where the CPU has FSGSBASE, the kernel reads them another way.
     Variant("segments", roles=("threads",), cpu="Nehalem", formats=("elf",), programs="segments"),
     Variant("fsgsbase", roles=("threads",), formats=("elf",), programs="segments"),
+    Variant("crowd", roles=CROWDS, ending="facts", memory=1536, formats=("elf",), kernels=("6.1",)),
     Variant("bench", roles=("bench",), ending="facts", memory=2560, formats=("elf",), kernels=("6.1",)),
 )
 VARIANTS = {variant.name: variant for variant in _ROWS}

@@ -13,6 +13,7 @@ static const struct role roles[] = {
     {"memory-all", "0x1ff", run_memory},    {"bench", "0x7f", run_bench},
     {"dynamic", "0x7f", run_dynamic},       {"namespaced", "0x7f", run_namespaced},
     {"forked", "0x7f", run_forked},         {"stopped", "0x7f", run_stopped},
+    {"crowd-1000", "0x7f", run_crowd},      {"crowd-10000", "0x7f", run_crowd},
 };
 
 static void set_filter(const char *filter)
