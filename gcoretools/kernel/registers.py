@@ -49,7 +49,11 @@ class ThreadRegisters:
             return Registers({}, f"not recovered: {error}")
 
     def _saved(self, thread: Thread) -> dict[str, int]:
-        """pt_regs at the top of the kernel stack, as the last entry from user mode left them."""
+        """pt_regs at the top of the kernel stack, as the last entry from user mode left them.
+
+        It is whole on every kernel that is read. Up to 4.15 a system call leaves rbx, rbp and r12 to r15 out:
+        there, unwind.callee_saved gives them.
+        """
         names = self._arch.PT_REGS
         size = 8 * len(names)
         at = thread.stack + self._stack_top - size
