@@ -26,6 +26,8 @@ def map_file(path: Path) -> memoryview:
             return memoryview(mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ))
     except OSError as error:
         raise DumpError(f"{path}: {error.strerror}") from error
+    except ValueError as error:  # a name out of a stream may have a NUL in it
+        raise DumpError(f"{str(path)!r}: {error}") from error
 
 
 class FileBytes(Protocol):

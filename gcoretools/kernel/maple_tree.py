@@ -67,8 +67,7 @@ class _Walk:
     def _slots(self, address: int, shape: str, low: int, high: int) -> Iterator[tuple[int, int, int]]:
         """Each used slot of a node with the range that it covers; a pivot of 0 or the end closes the node."""
         view = self._image.struct(shape, address)
-        pivots = np.frombuffer(view.raw("pivot"), "<u8").tolist()
-        slots = np.frombuffer(view.raw("slot"), "<u8").tolist()
+        pivots, slots = _words(view.raw("pivot")), _words(view.raw("slot"))
         first = low
         for i, slot in enumerate(slots):
             last = pivots[i] if i < len(pivots) else high
@@ -80,3 +79,9 @@ class _Walk:
             if last == high:
                 return
             first = last + 1
+
+
+def _words(array: bytes) -> list[int]:
+    """An array of 8-byte words; what an untrusted layout says beyond whole ones is left out."""
+    words: list[int] = np.frombuffer(array, "<u8", len(array) // 8).tolist()
+    return words
