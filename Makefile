@@ -27,7 +27,7 @@ lint: venv
 # Everything, with the kernels that cover most: some minutes.
 test: lint
 	$(BIN)/pytest tests/unit
-	$(BIN)/pytest tests/lab --kernels 6.1,6.12
+	$(BIN)/pytest tests/lab
 
 # Every kernel of the lab's table.
 matrix: venv

@@ -94,6 +94,8 @@ class Thread(Record):
     pending: U64  # signals pending for the thread, a bit each from signal 1 on
     blocked: U64  # signals that it blocks
     times: Times  # utime, stime, cutime, cstime in nanoseconds
+    signal: U32 = 0  # the one that it is dying of, or that stopped it under its tracer; 0: none
+    siginfo: bytes = b""  # siginfo_t of it, where the kernel keeps that
 
 
 @dataclass(slots=True)

@@ -52,14 +52,15 @@ fpstate             size:4 user_xfeatures:8 regs:4096
 fpu                 fpstate:8 __task_fpstate:8 state:4096
 fpu_state_config    max_features:8
 io_bitmap           max:4 bitmap:8192
-signal_struct       thread_head:16 group_exit_code:-4 nr_threads:-4 pids:32 utime:8 stime:8 cutime:8 cstime:8
+signal_struct       flags:4 thread_head:16 group_exit_code:-4 nr_threads:-4 pids:32 utime:8 stime:8 cutime:8
+                    cstime:8
 task_struct         tasks:16 pid:-4 tgid:-4 comm:16 mm:8 flags:4 __state:4 exit_state:-4 static_prio:-4 stack:8
                     group_leader:8 real_parent:8 signal:8 utime:8 stime:8 blocked:8 pending.signal:8 fs:8
                     thread_node:16 thread_group:16 real_cred:8 uid:4 gid:4 thread_pid:8 pids:4*pid_link cpu:4
                     thread.fsbase:8 thread.gsbase:8 thread.fsindex:2 thread.gsindex:2 thread.ds:2 thread.es:2
                     thread.tls_array:24 thread.io_bitmap:8 thread.features:8 thread.pkru:4 thread_info.flags:8
                     thread.fpu:fpu
-                    thread.sp:8
+                    thread.sp:8 last_siginfo:8
 rq                  curr:8
 inactive_task_frame ret_addr:8 bp:8 bx:8 r12:8 r13:8 r14:8 r15:8
 tss_struct          x86_tss.sp0:8 x86_tss.sp2:8

@@ -11,7 +11,7 @@ from gcoretools.dumps.dump import PAGE_SIZE
 from gcoretools.kernel.cred import OVERFLOW_ID
 from gcoretools.records import Process, Thread, Vma
 
-NT_PRSTATUS, NT_PRPSINFO, NT_AUXV, NT_FILE = 1, 3, 6, 0x46494C45
+NT_PRSTATUS, NT_PRPSINFO, NT_AUXV, NT_SIGINFO, NT_FILE = 1, 3, 6, 0x53494749, 0x46494C45
 
 # State letters in the order of pr_state; the kernel shows any later one as '.' (fill_psinfo).
 PSINFO_STATES = "RSDTZW"
@@ -32,7 +32,9 @@ def prstatus(thread: Thread, registers: Sequence[int], fpvalid: bool, form: Core
     """
     signals = (thread.pending & form.mask, thread.blocked & form.mask)
     times = [part & form.mask for time in thread.times for part in divmod(time // 1000, 1_000_000)]
-    head = struct.pack(form.prstatus, 0, 0, 0, 0, *signals, *thread.namespace_ids, *times)
+    head = struct.pack(
+        form.prstatus, thread.signal & 0x7F, 0, 0, thread.signal & 0x7F, *signals, *thread.namespace_ids, *times
+    )
     return head + _words(registers, form) + struct.pack(form.prstatus_end, fpvalid)
 
 

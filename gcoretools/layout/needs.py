@@ -104,6 +104,8 @@ MEMBERS = (
     # Where a CPU's entry code keeps the user's stack pointer, and where its entry stack begins
     _maybe("tss_struct.x86_tss.sp0"),
     _maybe("tss_struct.x86_tss.sp2"),  # 98f05b5138f0 (4.20)
+    _maybe("task_struct.last_siginfo"),
+    _maybe("signal_struct.flags"),
     _maybe("signal_struct.thread_head"),
     _need("signal_struct.group_exit_code"),
     _maybe("signal_struct.nr_threads"),

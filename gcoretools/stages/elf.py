@@ -161,6 +161,8 @@ def _notes(parts: _Parts, vmas: list[Vma], recover: Recover, form: CoreFormat) -
         yield from own[:1]
         if i == 0:
             yield notes.note("CORE", notes.NT_PRPSINFO, notes.prpsinfo(parts.process, form))
+            if thread.siginfo and form.bits == 64:  # a 32-bit core wants another form
+                yield notes.note("CORE", notes.NT_SIGINFO, thread.siginfo)
             yield notes.note("CORE", notes.NT_AUXV, parts.process.auxv)
             yield notes.note("CORE", notes.NT_FILE, notes.file_note(vmas, form))
         yield from own[1:]

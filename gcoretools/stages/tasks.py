@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gcoretools.errors import SelectorError
-from gcoretools.kernel import cpu, cred, mm, pid, task
+from gcoretools.kernel import cpu, cred, mm, pid, siginfo, task
 from gcoretools.kernel.image import Image, Struct
 from gcoretools.records import Done, Process, Record, Thread
 
@@ -96,6 +96,7 @@ class Tasks:
         process.coredump_filter = mm.coredump_filter(view)
 
     def _thread(self, thread: Struct, members: list[Struct]) -> Thread:
+        signal, info = siginfo.signal_of(self._image, thread)
         return Thread(
             pid=thread["pid"],
             task=thread.address,
@@ -108,6 +109,8 @@ class Tasks:
             pending=thread["pending.signal"],
             blocked=thread["blocked"],
             times=task.times(self._image, thread, members),
+            signal=signal,
+            siginfo=info,
         )
 
 

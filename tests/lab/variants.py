@@ -11,6 +11,8 @@ EVERYBODY = (
 # Where every program is a 32-bit one.
 IA32 = ("threads", "zleader", "memory", "dynamic", "namespaced", "forked", "stopped", "spin")
 CROWDS = ("crowd-1000", "crowd-10000")  # so many threads
+# The kernels of `make test`, for what differs most between them.
+QUICK = ("6.1", "6.12")
 VMCOREINFO = ("-device", "vmcoreinfo")
 
 
@@ -33,25 +35,28 @@ class Variant:
     formats: tuple[str, ...] = ("elf", "kdump-zlib")
     programs: str = "x86_64"  # the key of PROGRAMS_OF: what the guest runs
     kernels: tuple[str, ...] = tuple(KERNELS)  # those that it is made for
+    quick: tuple[str, ...] = ("6.1",)  # those of them in `make test`; `make matrix` has all
 
 
 _ROWS = (
-    Variant("max"),
+    Variant("max", quick=QUICK),
     Variant("nehalem", cpu="Nehalem", append="vsyscall=xonly"),
     Variant("plain", devices=()),
     Variant(
         "kdump",
+        quick=QUICK,
         roles=(*EVERYBODY, "panic"),
         ending="panic",
         memory=640,
         append="crashkernel=256M printk.console_no_auto_verbose=1",
     ),
     # QEMU's CPU "max" enters the kernel by syscall, as AMD's do from 32-bit code, and Nehalem by sysenter.
-    Variant("ia32", roles=IA32, formats=("elf",), programs="ia32"),
+    Variant("ia32", quick=QUICK, roles=IA32, formats=("elf",), programs="ia32"),
     Variant("sysenter", roles=IA32, cpu="Nehalem", formats=("elf",), programs="ia32"),
     # Segment bases by descriptors: where the CPU has FSGSBASE, the kernel reads them another way.
     Variant("segments", roles=("threads",), cpu="Nehalem", formats=("elf",), programs="segments"),
     Variant("fsgsbase", roles=("threads",), formats=("elf",), programs="segments"),
+    Variant("traced", roles=("traced",), ending="facts", formats=("elf",)),
     Variant("crowd", roles=CROWDS, ending="facts", memory=1536, formats=("elf",), kernels=("6.1",)),
     Variant("bench", roles=("bench",), ending="facts", memory=2560, formats=("elf",), kernels=("6.1",)),
 )

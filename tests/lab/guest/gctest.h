@@ -76,6 +76,7 @@ void run_dynamic(const struct role *role);
 void run_namespaced(const struct role *role);
 void run_forked(const struct role *role);
 void run_stopped(const struct role *role);
+void run_traced(const struct role *role);
 void run_crowd(const struct role *role);
 
 #endif

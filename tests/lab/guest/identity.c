@@ -6,7 +6,9 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
+#include <sys/ptrace.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 /* The first process of a pid namespace cannot be killed by SIGABRT: its child plays the role. */
@@ -41,6 +43,29 @@ void run_stopped(const struct role *role)
     prepare(&threads[0], SYS_kill, 2, (long[]){getpid(), SIGSTOP});
     facts_write(role);
     repeat(&threads[0]);
+}
+
+/* Nothing is mapped there. */
+#define BAD_ADDRESS 0x5e9fa000
+
+/* Dying of a bad access, if its tracer let it. */
+void run_traced(const struct role *role)
+{
+    int status;
+    pid_t child = fork();
+    if (child < 0)
+        die("fork");
+    if (child) {
+        if (waitpid(child, &status, 0) != child || !WIFSTOPPED(status))
+            die("waitpid");
+        for (;;)
+            pause();
+    }
+    thread_self(&threads[0], "traced", "none");
+    if (ptrace(PTRACE_TRACEME, 0, 0, 0))
+        die("ptrace");
+    facts_write(role);
+    *(volatile int *)BAD_ADDRESS = 1;
 }
 
 /* Linked with libc and libm: NT_FILE, [heap] and a stack as other programs have them. */

@@ -14,6 +14,7 @@ static const struct role roles[] = {
     {"dynamic", "0x7f", run_dynamic},       {"namespaced", "0x7f", run_namespaced},
     {"forked", "0x7f", run_forked},         {"stopped", "0x7f", run_stopped},
     {"crowd-1000", "0x7f", run_crowd},      {"crowd-10000", "0x7f", run_crowd},
+    {"traced", "0x7f", run_traced},
 };
 
 static void set_filter(const char *filter)
