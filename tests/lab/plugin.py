@@ -1,8 +1,8 @@
 """pytest's side of the lab: --kernels, and the fixture `captured`.
 
 A test that takes `captured` runs once per kernel, with variant max; @pytest.mark.lab("nehalem", "kdump") names
-other variants. The kernels are those that a variant has in `make test`, or --kernels 6.1,7.2, or GC_LAB_KERNELS; `all`
-is every one.
+other variants. The kernels are those that a variant has in `make test`, or --kernels 6.1,7.2, or GC_LAB_KERNELS;
+`all` is every one.
 """
 
 import os

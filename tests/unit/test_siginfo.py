@@ -26,7 +26,8 @@ def test_before_its_tracer(tmp_path: Path) -> None:
     kernel = FakeKernel()
     cat = kernel.process(100, "cat")
     cat["last_siginfo"] = kernel.store(INFO)
-    (thread,) = (r for r in Tasks(kernel.image(tmp_path)).everything() if isinstance(r, Thread))
+    threads = (r for r in Tasks(kernel.image(tmp_path)).everything() if isinstance(r, Thread))
+    thread = next(thread for thread in threads if thread.pid == 100)
     assert thread.signal == 11
     assert thread.siginfo == INFO.ljust(SIGINFO_SIZE, b"\0")
     status = prstatus(thread, [0] * 27, fpvalid=False)
