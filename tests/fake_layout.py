@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Collection
+from dataclasses import replace
 
 from gcoretools.layout import needs
 from gcoretools.layout.layout import Layout, Member
@@ -74,6 +75,9 @@ CONSTANTS = {
     "MM_SHMEMPAGES": 3, "maple_dense": 0, "maple_leaf_64": 1, "maple_range_64": 2, "maple_arange_64": 3,
 }  # fmt: skip
 
+# Arrays of any length: to the kernel's types their size is 0.
+FLEXIBLE = ("pid.numbers", "anon_vma_name.name")
+
 # The numbers of PIDTYPE_ where the kernel's types do not name them.
 OLD_PIDTYPES = {"PIDTYPE_PID": 0, "PIDTYPE_PGID": 1, "PIDTYPE_SID": 2}
 
@@ -109,8 +113,9 @@ def resolved(whole: Layout, without: Collection[str] = ()) -> Layout:
     lacks = {*without}
     members = {need.name for need in needs.MEMBERS if not {need.name, need.name.partition(".")[0]} & lacks}
     sizes, constants = ({need.name for need in rows} - lacks for rows in (needs.SIZES, needs.CONSTANTS))
+    found = {name: member for name, member in whole.members.items() if name in members}
     return Layout(
-        {name: member for name, member in whole.members.items() if name in members},
+        found | {name: replace(found[name], size=0) for name in FLEXIBLE if name in found},
         {name: size for name, size in whole.sizes.items() if name in sizes},
         {name: value for name, value in whole.constants.items() if name in constants},
     )

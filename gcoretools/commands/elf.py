@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from functools import cache
 from pathlib import Path
 
-from gcoretools.commands import run
+from gcoretools.commands import run, show
 from gcoretools.commands.regs import tell_origins
 from gcoretools.core.writer import new_file, standard_output
 from gcoretools.errors import StreamError, UsageError
@@ -65,7 +65,7 @@ def _elf(arguments: run.Arguments, report: run.Report) -> None:
     for process in write_cores(header, _with_process(records), output, recover, zero):
         report.say(run.PROGRESS, f"pid {process.pid}: {process.comm}: done")
         if template:
-            print(f"Saved {_named(template, process)}", flush=True)
+            print(f"Saved {show.one_line(show.printable(str(_named(template, process))))}", flush=True)
 
 
 def _named(template: str, process: Process) -> Path:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +48,13 @@ class Report:
     def say(self, kind: int, sentence: str) -> None:
         """A sentence of a kind, when that kind is asked for."""
         if self._level & kind:
-            print(f"{self.name}: {sentence}", file=sys.stderr)
+            tell(self.name, sentence)
+
+
+def tell(name: str, sentence: str) -> None:
+    """A sentence on standard error, behind the command's name: one line, whatever names out of a dump are in it."""
+    with suppress(OSError):
+        print(f"{name}: {show.one_line(show.printable(sentence))}", file=sys.stderr)
 
     def registers(self, regs: Regs) -> None:
         """Tell where a thread's registers came from; what is not to be had as an error, each reason of the
@@ -72,27 +80,38 @@ def main(usage: str, body: Callable[[Arguments, Report], None], argv: list[str] 
     """
     name = usage.split(maxsplit=1)[0].rstrip(":")
     try:
-        _check_standard_streams()
-        arguments = docopt(usage, argv, version=f"{name} {__version__}")
-        body(arguments, Report(name, _level(arguments["-v"])))
+        _check_standard_streams(name)
+        arguments = _parsed(usage, argv, f"{name} {__version__}")
+        if arguments is not None:
+            body(arguments, Report(name, _level(arguments["-v"])))
         sys.stdout.flush()
         return 0
     except DocoptExit as error:
         print(error, file=sys.stderr)
         return 2
     except UsageError as error:
-        print(f"{name}: {error}", file=sys.stderr)
+        tell(name, str(error))
         return 2
     except GcoreError as error:
-        print(f"{name}: {error}", file=sys.stderr)
+        tell(name, str(error))
     except BrokenPipeError:
         _die_of(signal.SIGPIPE)
     except KeyboardInterrupt:
         _die_of(signal.SIGINT)
     except OSError as error:
-        print(f"{name}: {error.filename or 'standard output'}: {error.strerror}", file=sys.stderr)
+        tell(name, f"{error.filename or 'standard output'}: {error.strerror}")
     _forget_output()
     return 1
+
+
+def _parsed(usage: str, argv: list[str] | None, version: str) -> Arguments | None:
+    """The command line; None when it asked for help or the version, which have then been printed."""
+    try:
+        return docopt(usage, argv, version=version)
+    except DocoptExit:
+        raise
+    except SystemExit:
+        return None
 
 
 def read(file: str | None = None) -> Iterator[Record]:
@@ -155,10 +174,18 @@ def _level(text: str) -> int:
     return int(text)
 
 
-def _check_standard_streams() -> None:
-    """A closed standard stream would be taken by the first file that is opened."""
-    if sys.stdin is None or sys.stdout is None or sys.stderr is None:
-        os._exit(1)
+def _check_standard_streams(name: str) -> None:
+    """A closed standard stream would be taken by the first file that is opened.
+
+    Names out of a dump may have letters that the user's encoding has not: they are shown escaped.
+    """
+    for stream, words in ((sys.stderr, "error"), (sys.stdin, "input"), (sys.stdout, "output")):
+        if stream is None:
+            if sys.stderr:
+                tell(name, f"standard {words} is closed")
+            os._exit(1)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _die_of(number: signal.Signals) -> None:

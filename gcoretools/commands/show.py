@@ -27,7 +27,7 @@ def table(records: Iterable[Record]) -> None:
             print(head)
         text = line(record)
         if text:
-            print(_printable(text))
+            print(printable(text))
         last = record.kind
 
 
@@ -51,7 +51,7 @@ def tasks(records: Iterable[Record]) -> None:
         elif isinstance(record, Thread) and (cpu < 0 or record.active):
             cpu = record.cpu
         elif isinstance(record, Done) and process:
-            print(_printable(_task(process, max(cpu, 0))))
+            print(printable(_task(process, max(cpu, 0))))
 
 
 def _task(process: Process, cpu: int) -> str:
@@ -59,7 +59,7 @@ def _task(process: Process, cpu: int) -> str:
     state = STATES.get(process.state, process.state)
     return (
         f"{mark}{process.tgid:7} {process.ppid:7} {cpu:3} {process.task:16x}  {state} {process.threads:3}"
-        f" {process.vsz >> 10:8} {process.rss >> 10:8} {_one_line(process.comm)}"
+        f" {process.vsz >> 10:8} {process.rss >> 10:8} {one_line(process.comm)}"
     )
 
 
@@ -89,7 +89,7 @@ def _vma(vma: Vma) -> str:
     allowed += "s" if vma.flags & VM_SHARED else "p"
     size = "-" if vma.dump_size < 0 else vma.dump_size >> 10
     where = f"{vma.start:16x} {vma.size >> 10:10} {size:>10}"
-    return f"  {where} {allowed} {vma.category:7} {vma.offset:8x} {_one_line(vma.name)}"
+    return f"  {where} {allowed} {vma.category:7} {vma.offset:8x} {one_line(vma.name)}"
 
 
 def _extent(extent: Extent) -> str:
@@ -123,11 +123,12 @@ def _foreign(record: Record) -> str:
     return f"  {named}"
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
+    """Text with its ends of lines escaped."""
     return text.replace("\n", "\\n")
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Text from the dump without what a terminal would obey, and without bytes that are no text."""
     return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
 

@@ -10,7 +10,7 @@ import numpy as np
 from gcoretools.core.elf import core_order
 from gcoretools.core.filter import dump_size, from_kernel
 from gcoretools.dumps.dump import PAGE_SIZE
-from gcoretools.errors import GcoreError, KernelDataError, PageAbsent
+from gcoretools.errors import GcoreError, KernelDataError, PageAbsent, StreamError
 from gcoretools.kernel.core_rules import ELF_MAGIC
 from gcoretools.kernel.image import Image
 from gcoretools.kernel.residence import DATA, ZERO, Piece, Residence
@@ -26,7 +26,7 @@ def add_pages(
     Args:
         rules: gcoretools.kernel.core_rules of the kernel, as the header carries them.
         chosen: bits of -f; None takes each process's own coredump_filter.
-    Earlier decisions, extents and pages are made anew.
+    Earlier decisions, extents and pages are made anew. Raises StreamError for a process without mappings.
     """
     plan: _Plan | None = None
     for record in records:
@@ -37,6 +37,7 @@ def add_pages(
         elif isinstance(record, Vma) and plan:
             record = plan.decide(record)
         elif isinstance(record, Done) and plan:
+            plan.check()
             yield from plan.extents()
             yield from plan.pages()
             record = replace(record, data=plan.data, zero=plan.zero, gaps=plan.gaps)
@@ -62,6 +63,11 @@ class _Plan:
         decided = replace(vma, dump_size=dump_size(vma, self._chosen, self._rules, self._begins_elf))
         self._vmas.append(decided)
         return decided
+
+    def check(self) -> None:
+        """Raises StreamError when no stage has given the mappings."""
+        if not self._vmas:
+            raise StreamError(f"pid {self._process.pid}: the stream has no mappings: put gc-maps before gc-pages")
 
     def extents(self) -> Iterator[Extent]:
         """The whole plan, in the order of the core."""
