@@ -50,12 +50,6 @@ class Report:
         if self._level & kind:
             tell(self.name, sentence)
 
-
-def tell(name: str, sentence: str) -> None:
-    """A sentence on standard error, behind the command's name: one line, whatever names out of a dump are in it."""
-    with suppress(OSError):
-        print(f"{name}: {show.one_line(show.printable(sentence))}", file=sys.stderr)
-
     def registers(self, regs: Regs) -> None:
         """Tell where a thread's registers came from; what is not to be had as an error, each reason of the
         floating-point ones once."""
@@ -67,6 +61,12 @@ def tell(name: str, sentence: str) -> None:
         elif regs.fpu_origin.startswith("not recovered") and regs.fpu_origin not in self._told:
             self._told.add(regs.fpu_origin)
             self.say(PAGE_FAULTS, f"thread {regs.pid}: floating-point registers {regs.fpu_origin}")
+
+
+def tell(name: str, sentence: str) -> None:
+    """A sentence on standard error, behind the command's name: one line, whatever names out of a dump are in it."""
+    with suppress(OSError):
+        print(f"{name}: {show.one_line(show.printable(sentence))}", file=sys.stderr)
 
 
 def main(usage: str, body: Callable[[Arguments, Report], None], argv: list[str] | None = None) -> int:

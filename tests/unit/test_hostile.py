@@ -19,13 +19,12 @@ from hypothesis import strategies as st
 from gcoretools.commands import show
 from gcoretools.core.writer import new_file
 from gcoretools.errors import GcoreError
-from gcoretools.kernel.registers import ThreadRegisters
 from gcoretools.records import Header, Record
 from gcoretools.stages import source
 from gcoretools.stages.elf import write_cores
 from gcoretools.stages.maps import add_mappings
 from gcoretools.stages.pages import add_pages
-from gcoretools.stages.regs import add_registers, thread_registers
+from gcoretools.stages.regs import Recovery, add_registers
 from gcoretools.stream import Writer, read_stream
 from tests.fake_machine import FakeMachine
 from tests.written_streams import packed, wires
@@ -73,8 +72,8 @@ def elf(data: bytes, folder: Path) -> None:
     records = read_stream(io.BytesIO(data))
     header = _header(records)
 
-    def recover(thread: Any) -> Any:
-        return thread_registers(thread, ThreadRegisters(source.from_header(header, None)))
+    def recover(process: Any, thread: Any) -> Any:
+        return Recovery(source.from_header(header, None)).of(process, thread)
 
     for _ in write_cores(header, records, lambda process: new_file(folder / "core"), recover, False):
         pass
