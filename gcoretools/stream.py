@@ -229,7 +229,7 @@ def read_stream(file: IO[bytes]) -> Iterator[Record]:
             return
         count += 1
         yield record
-    if count == 0:
+    if count == 0 and not _goes_on(unpacker):
         raise StreamError("the input is empty: the command before wrote nothing")
     raise StreamError(f"the stream was cut after {count} records: the command before did not finish")
 
@@ -254,8 +254,16 @@ def _check_header(record: Record) -> None:
 def _check_end(end: End, count: int, unpacker: msgpack.Unpacker) -> None:
     if end.records != count:
         raise StreamError(f"the stream lost records: {count} of {end.records} are here")
-    if unpacker.read_bytes(1):
+    if _goes_on(unpacker):
         raise StreamError("the stream goes on after its end")
+
+
+def _goes_on(unpacker: msgpack.Unpacker) -> bool:
+    """Whether there are bytes behind the last whole object."""
+    try:
+        return bool(unpacker.read_bytes(1))
+    except ValueError:  # they are the beginning of one
+        return True
 
 
 def _widen(fd: int) -> None:

@@ -15,7 +15,7 @@ import pytest
 from gcoretools import __version__
 from gcoretools.records import Header, Process
 from tests.fake_machine import FakeMachine
-from tests.processes import Ended, Runner, Zygote
+from tests.processes import Ended, Runner
 from tests.written_dumps import write_elf
 from tests.written_streams import packed, read, wires
 
@@ -28,26 +28,6 @@ def usage(name: str) -> str:
     text = importlib.import_module(f"gcoretools.commands.{name.removeprefix('gc-')}").USAGE
     assert isinstance(text, str)
     return text
-
-
-@pytest.fixture(scope="session")
-def zygote() -> Iterator[Zygote]:
-    """Forks commands; kept for all tests."""
-    started = Zygote()
-    yield started
-    started.close()
-
-
-@pytest.fixture
-def runner(machine: FakeMachine, zygote: Zygote, tmp_path: Path) -> Runner:
-    """Runs commands in an empty folder."""
-    return Runner(machine, tmp_path, zygote)
-
-
-@pytest.fixture(scope="session")
-def whole(machine: FakeMachine) -> bytes:
-    """A stream ready for gc-elf."""
-    return machine.stream("101")
 
 
 def each(names: tuple[str, ...], *arguments: str | Path) -> list[tuple[str | Path, ...]]:

@@ -26,8 +26,7 @@ from gcoretools.stages.maps import add_mappings
 from gcoretools.stages.pages import add_pages
 from gcoretools.stages.regs import Recovery, add_registers
 from gcoretools.stream import Writer, read_stream
-from tests.fake_machine import FakeMachine
-from tests.written_streams import packed, wires
+from tests.written_streams import packed, read, wires
 
 # No stage needs so long for a stream of some pages, in seconds, nor so much more memory, in KiB.
 TIME_LIMIT = 10
@@ -124,14 +123,14 @@ def outcome(stage: Callable[[bytes, Path], None], stream: Maps, folder: Path) ->
 
 
 @pytest.fixture(scope="module")
-def whole(machine: FakeMachine) -> Maps:
+def good(whole: bytes) -> Maps:
     """A good stream of one process, as maps."""
-    return list(wires([machine.header(), *machine.records("101")]))
+    return list(wires(read(whole)))
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_good_stream_is_taken(stage: Callable[[bytes, Path], None], whole: Maps, tmp_path: Path) -> None:
-    assert outcome(stage, copy.deepcopy(whole), tmp_path) == ""
+def test_a_good_stream_is_taken(stage: Callable[[bytes, Path], None], good: Maps, tmp_path: Path) -> None:
+    assert outcome(stage, copy.deepcopy(good), tmp_path) == ""
 
 
 INTEGERS = st.sampled_from(
@@ -208,9 +207,9 @@ def mutation(draw: st.DrawFn) -> Callable[[Maps], None]:
 @given(changes=st.lists(mutation(), min_size=1, max_size=3))
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_changed_stream_ends_in_success_or_a_sentence(
-    stage: Callable[[bytes, Path], None], changes: list[Callable[[Maps], None]], whole: Maps, tmp_path: Path
+    stage: Callable[[bytes, Path], None], changes: list[Callable[[Maps], None]], good: Maps, tmp_path: Path
 ) -> None:
-    stream = copy.deepcopy(whole)
+    stream = copy.deepcopy(good)
     for change in changes:
         if stream:
             change(stream)
