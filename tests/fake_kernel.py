@@ -16,6 +16,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from gcoretools.arch import x86_64
+from gcoretools.arch.xsave import FXSAVE_SIZE
 from gcoretools.dumps import PAGE_SHIFT, PAGE_SIZE, Note, open_dump
 from gcoretools.kernel.image import Image
 from gcoretools.layout import cache, sources
@@ -329,6 +330,8 @@ class FakeTask:
         for member, value in initial.items():
             self[member] = value
         self.credentials(0, 0)
+        fpu = Object(kernel, "fpu", self.at("thread.fpu"))
+        fpu["fpstate"] = kernel.new("fpstate", size=FXSAVE_SIZE)
 
     def __setitem__(self, member: str, value: Value) -> None:
         self.object[member] = value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from gcoretools.stages.maps import add_mappings
 from gcoretools.stages.pages import add_pages
 from gcoretools.stages.regs import add_registers
 from gcoretools.stages.tasks import Tasks
-from tests.fake_kernel import FakeKernel, FakeProcess, prstatus_note, qemu_note, registers
+from tests.fake_kernel import FakeKernel, FakeProcess, FakeTask, prstatus_note, qemu_note, registers
 from tests.fake_memory import PROTNONE
 from tests.written_streams import written
 
@@ -61,6 +62,7 @@ def make_machine(folder: Path) -> FakeMachine:
     running = cat.thread(101, "running")
     cat.thread(102, "sleeping")
     kernel.run(1, running)
+    save_fpu(kernel, running)
     _map(cat)
     shell = kernel.process(200, "sh \x1b[31m\udcff", arguments=b"-sh\0")
     shell.map(0x400000, 1, RX, file=kernel.file("/bin/sh", mode=0o100755))
@@ -75,6 +77,16 @@ def make_machine(folder: Path) -> FakeMachine:
     from gcoretools.dumps import open_dump
 
     return FakeMachine(dump, folder / "cache", Image(open_dump(dump), kernel.kernel()), cat)
+
+
+def save_fpu(kernel: FakeKernel, task: FakeTask) -> None:
+    """Say that the floating-point state of a running task is in memory: TIF_NEED_FPU_LOAD is set, bit 14 here.
+
+    The kernel's code tells the bit: lock and byte [rax + flags of thread_info + 1], with bit 6 clear.
+    """
+    at = kernel.all_members["task_struct.thread_info.flags"].offset + 1
+    kernel.symbol("switch_fpu_return", 256, b"\x90" * 50 + struct.pack("<3sIB", b"\xf0\x80\xa0", at, 0xBF))
+    task["thread_info.flags"] = 1 << 14
 
 
 def _map(cat: FakeProcess) -> None:

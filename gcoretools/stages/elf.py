@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
+from gcoretools.arch import architecture
 from gcoretools.arch.formats import CoreFormat
 from gcoretools.core import elf, notes
 from gcoretools.core.formats import core_format
@@ -43,6 +44,7 @@ def write_cores(
         gaps_are_zero: write gaps as zeros instead of leaving them out.
     Raises StreamError when records are missing or contradict each other, OutputError.
     """
+    architecture(header.kernel.get("arch"))  # whose cores we do not know, we do not write
     stream = iter(records)
     for record in stream:
         if not isinstance(record, Process):

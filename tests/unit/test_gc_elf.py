@@ -320,7 +320,7 @@ def changed(whole: bytes, kind: str, number: int, **fields: object) -> bytes:
         ("vma", -1, {"size": PAGE}, "extents reach beyond the mapping"),
         ("done", 0, {}, "no end of this process"),
         ("process", 0, {}, "the stream has no process"),
-        ("process", 0, {"bits": 32}, "32-bit process"),
+        ("process", 0, {"abi": "x32"}, "x32"),
         ("header", 0, {"kernel": {"arch": "vax"}}, "kernels for vax are not supported"),
         ("header", 0, {"kernel": {}}, "kernels for None are not supported"),
     ],
