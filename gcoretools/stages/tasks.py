@@ -107,11 +107,3 @@ class Tasks:
             blocked=thread["blocked"],
             times=task.times(self._image, thread, members),
         )
-
-
-def check_has_memory(process: Process) -> None:
-    """Raises SelectorError for a process that has no memory of its own."""
-    if process.mm:
-        return
-    why = "has exited: its memory is gone" if process.state == "Z" else "is a kernel thread: it has no user memory"
-    raise SelectorError(f"pid {process.pid}: {process.comm} {why}")
