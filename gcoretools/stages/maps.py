@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from gcoretools.errors import GcoreError
+from gcoretools.errors import GcoreError, SelectorError
 from gcoretools.kernel.image import Image
 from gcoretools.kernel.path import Paths, process_root
 from gcoretools.kernel.vma import Mappings
 from gcoretools.records import Done, Process, Record, Vma
-from gcoretools.stages.tasks import check_has_memory
 
 
 def add_mappings(records: Iterable[Record], image: Image) -> Iterator[Record]:
@@ -20,7 +19,7 @@ def add_mappings(records: Iterable[Record], image: Image) -> Iterator[Record]:
     process = None
     for record in records:
         if isinstance(record, Process):
-            check_has_memory(record)
+            _check_has_memory(record)
             process = record
         if isinstance(record, Done) and process:
             yield from _mappings(process, image)
@@ -34,3 +33,11 @@ def _mappings(process: Process, image: Image) -> Iterator[Vma]:
         yield from Mappings(image, process.mm, Paths(image, root), process.bits)
     except GcoreError as error:
         raise type(error)(f"pid {process.pid}: {error}") from error
+
+
+def _check_has_memory(process: Process) -> None:
+    """Raises SelectorError for a process that has no memory of its own."""
+    if process.mm:
+        return
+    why = "has exited: its memory is gone" if process.state == "Z" else "is a kernel thread: it has no user memory"
+    raise SelectorError(f"pid {process.pid}: {process.comm} {why}")

@@ -112,11 +112,3 @@ class Tasks:
             signal=signal,
             siginfo=info,
         )
-
-
-def check_has_memory(process: Process) -> None:
-    """Raises SelectorError for a process that has no memory of its own."""
-    if process.mm:
-        return
-    why = "has exited: its memory is gone" if process.state == "Z" else "is a kernel thread: it has no user memory"
-    raise SelectorError(f"pid {process.pid}: {process.comm} {why}")
