@@ -9,7 +9,6 @@ from functools import cache
 from pathlib import Path
 
 from gcoretools.commands import run, show
-from gcoretools.commands.regs import tell_origins
 from gcoretools.core.writer import new_file, standard_output
 from gcoretools.errors import StreamError, UsageError
 from gcoretools.records import Header, Process, Record, Regs, Thread
@@ -56,7 +55,7 @@ def _elf(arguments: run.Arguments, report: run.Report) -> None:
     template = arguments["-o"]
     if template is None and sys.stdout.isatty():
         raise UsageError("a core does not go to a terminal: redirect it, or give -o core.%p")
-    records = tell_origins(run.read(), report)
+    records = run.tell_origins(run.read(), report)
     header = next(records)
     assert isinstance(header, Header)
     output = (lambda process: new_file(_named(template, process))) if template else _single_output()

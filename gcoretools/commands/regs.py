@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
 
 from gcoretools.commands import run
-from gcoretools.records import Record, Regs
 from gcoretools.stages.regs import add_registers
 from gcoretools.stages.tasks import Tasks
 
@@ -46,15 +44,7 @@ def _regs(arguments: run.Arguments, report: run.Report) -> None:
     header, image, records = run.opened(arguments)
     if records is None:
         records = Tasks(image).selected(arguments["SELECTOR"])
-    run.emit(header, tell_origins(add_registers(records, image), report), report)
-
-
-def tell_origins(records: Iterable[Record], report: run.Report) -> Iterator[Record]:
-    """The records, with each thread told: where its registers came from, or what of them is not to be had."""
-    for record in records:
-        if isinstance(record, Regs):
-            report.registers(record)
-        yield record
+    run.emit(header, run.tell_origins(add_registers(records, image), report), report)
 
 
 if __name__ == "__main__":

@@ -157,6 +157,14 @@ def emit(header: Header, records: Iterable[Record], report: Report) -> None:
     writer.end()
 
 
+def tell_origins(records: Iterable[Record], report: Report) -> Iterator[Record]:
+    """The records, with each thread told: where its registers came from, or what of them is not to be had."""
+    for record in records:
+        if isinstance(record, Regs):
+            report.registers(record)
+        yield record
+
+
 def _told(records: Iterable[Record], report: Report) -> Iterator[Record]:
     """The records, with progress told at the end of each process."""
     process = None
