@@ -166,7 +166,9 @@ class Runner:
             return Ended(name, ended.status, shown.result(), ended.err)
 
     def _environment(self) -> dict[str, str]:
-        return {"XDG_CACHE_HOME": str(self.machine.cache)}
+        """The launchers take the Python that runs the tests, where the checkout has no .venv of its own."""
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+        return {"XDG_CACHE_HOME": str(self.machine.cache), "PATH": path}
 
 
 class _Feeder:
