@@ -92,6 +92,7 @@ class FakeKernel:
     Attributes:
         notes: of the dump.
         current: the task of each CPU.
+        objects: every struct that was made.
         shares: per-CPU numbers (s32), by where they lie in each CPU's area.
     """
 
@@ -114,6 +115,7 @@ class FakeKernel:
         self.all_members, self.all_sizes = whole.members, whole.sizes
         self.notes: list[Note] = []
         self.shares: dict[int, Sequence[int]] = {}
+        self.objects: list[Object] = []
         self.tables = FakeTables(self.memory, self.paging)
         self.symbols: dict[str, int] = {}
         if inverted:
@@ -157,6 +159,7 @@ class FakeKernel:
     def new(self, name: str, /, *, align: int = 16, more: int = 0, **members: Value) -> Object:
         """A new struct, of `more` bytes beyond its size; "__" in a member's name stands for the dot."""
         made = Object(self, name, self.alloc(self.all_sizes[name] + more, align))
+        self.objects.append(made)
         for member, value in members.items():
             made[member.replace("__", ".")] = value
         return made
@@ -261,8 +264,12 @@ class FakeKernel:
         self.symbol("__per_cpu_offset", len(offsets), offsets)
 
     def dump(self, path: Path) -> Path:
-        """Write the dump, with the VMCOREINFO that leads to the page table."""
+        """Write the dump."""
         self.finish()
+        return self.write_dump(path)
+
+    def write_dump(self, path: Path) -> Path:
+        """Write the memory as it is, with the VMCOREINFO that leads to the page table."""
         info = {
             "OSRELEASE": RELEASE,
             "BUILD-ID": BUILD_ID,

@@ -6,6 +6,7 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
+from gcoretools.dumps import open_dump
 from gcoretools.kernel.core_rules import core_rules
 from gcoretools.kernel.image import Image
 from gcoretools.layout.layout import kernel_to_plain
@@ -57,6 +58,24 @@ class FakeMachine:
 def make_machine(folder: Path) -> FakeMachine:
     """The fake machine, its dump in a folder."""
     kernel = FakeKernel(cpus=2)
+    cat = describe(kernel)
+    dump = kernel.dump(folder / "vmcore")
+    kernel.remember(folder / "cache")
+    return FakeMachine(dump, folder / "cache", Image(open_dump(dump), kernel.kernel()), cat)
+
+
+def save_fpu(kernel: FakeKernel, task: FakeTask) -> None:
+    """Say that the floating-point state of a running task is in memory: TIF_NEED_FPU_LOAD is set, bit 14 here.
+
+    The kernel's code tells the bit: lock and byte [rax + flags of thread_info + 1], with bit 6 clear.
+    """
+    at = kernel.all_members["task_struct.thread_info.flags"].offset + 1
+    kernel.symbol("switch_fpu_return", 256, b"\x90" * 50 + struct.pack("<3sIB", b"\xf0\x80\xa0", at, 0xBF))
+    task["thread_info.flags"] = 1 << 14
+
+
+def describe(kernel: FakeKernel) -> FakeProcess:
+    """The fake machine's tasks; gives back process 100."""
     kernel.kernel_thread(2, "kthreadd")
     cat = kernel.process(100, "cat", arguments=b"cat\0/etc/motd\0")
     running = cat.thread(101, "running")
@@ -72,21 +91,7 @@ def make_machine(folder: Path) -> FakeMachine:
     user = registers({"rip": 0x401234})
     kernel.notes += [prstatus_note(1, registers({"cs": 0x10})), prstatus_note(2, user)]
     kernel.notes += [qemu_note(user, kernel_gs_base=5)] * 2
-    dump = kernel.dump(folder / "vmcore")
-    kernel.remember(folder / "cache")
-    from gcoretools.dumps import open_dump
-
-    return FakeMachine(dump, folder / "cache", Image(open_dump(dump), kernel.kernel()), cat)
-
-
-def save_fpu(kernel: FakeKernel, task: FakeTask) -> None:
-    """Say that the floating-point state of a running task is in memory: TIF_NEED_FPU_LOAD is set, bit 14 here.
-
-    The kernel's code tells the bit: lock and byte [rax + flags of thread_info + 1], with bit 6 clear.
-    """
-    at = kernel.all_members["task_struct.thread_info.flags"].offset + 1
-    kernel.symbol("switch_fpu_return", 256, b"\x90" * 50 + struct.pack("<3sIB", b"\xf0\x80\xa0", at, 0xBF))
-    task["thread_info.flags"] = 1 << 14
+    return cat
 
 
 def _map(cat: FakeProcess) -> None:
