@@ -123,9 +123,13 @@ def test_more_segments_than_the_header_counts(tmp_path: Path, count: int) -> Non
         read = ELFFile(file)
         assert read.num_segments() == count + 1
         assert read["e_phnum"] == (count + 1 if count < 65_534 else 0xFFFF)
+        assert (read["e_version"], read["e_entry"], read["e_flags"], read["e_shstrndx"]) == ("EV_CURRENT", 0, 0, 0)
         last = read.get_segment(count)
         assert (last["p_vaddr"], last["p_filesz"]) == (count * 2 * PAGE, PAGE)
         assert last["p_offset"] + PAGE <= path.stat().st_size
+    if count >= 65_534:
+        # fill_extnum_info: sh_size is the number of sections, sh_info that of program headers.
+        assert path.read_bytes()[-64:] == struct.pack("<IIQQQQIIQQ", 0, 0, 0, 0, 0, 1, 0, count + 1, 0, 0)
     told = subprocess.run(["readelf", "-lW", path], capture_output=True, text=True, check=True)
     assert f"There are {count + 1} program headers" in told.stdout
     assert told.stdout.count("LOAD") == count

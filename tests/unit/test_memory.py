@@ -139,6 +139,7 @@ def test_texts(fake: Fake) -> None:
     assert space.string(0x7FFE) == b""
     assert space.string(0x7000, 10) == b"a" * 10
     assert space.string(0x8FF0, 16) == b"b" * 16
+    assert space.string(0x8FF1, 15) == b"b" * 15
     with pytest.raises(NotMapped):
         space.string(0x8FF0, 17)
 

@@ -172,6 +172,14 @@ def test_resident_memory_in_plain_counters(tmp_path: Path) -> None:
     assert mm.resident(image, view) == 140 * 4096
 
 
+def test_the_counters_where_the_types_do_not_name_them(tmp_path: Path) -> None:
+    kernel = FakeKernel(cpus=1, without=("percpu_counter", "MM_FILEPAGES", "MM_ANONPAGES", "MM_SHMEMPAGES"))
+    cat = kernel.process(100, "cat")
+    cat.mm["rss_stat"] = struct.pack("<4q", 100, 50, 7777, 8)
+    image, view = seen(cat, tmp_path)
+    assert mm.resident(image, view) == 158 * 4096
+
+
 def test_resident_memory_never_is_negative(tmp_path: Path) -> None:
     kernel = FakeKernel(cpus=1, without=("percpu_counter",))
     cat = kernel.process(100, "cat")

@@ -6,13 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from gcoretools.errors import SelectorError
+from gcoretools.errors import KernelDataError, SelectorError
 from gcoretools.kernel import task
 from tests.fake_kernel import FakeKernel, FakeProcess
 from tests.fake_layout import MODERN
 
+# Lists of threads of both kinds (3.14 to 6.6), of the new kind alone, and of the old one.
+KERNELS = {"both": (), "thread_node": ("task_struct.thread_group",), "thread_group": MODERN}
 
-@pytest.fixture(params=[(), MODERN], ids=["thread_node", "thread_group"])
+
+@pytest.fixture(params=[*KERNELS.values()], ids=[*KERNELS])
 def kernel(request: pytest.FixtureRequest) -> FakeKernel:
     return FakeKernel(without=request.param)
 
@@ -67,6 +70,16 @@ def test_the_order_given_is_kept(kernel: FakeKernel, cat: FakeProcess, tmp_path:
     address = f"{cat.address:x}"
     wanted = [(103, 100), (1, 1), (100, 100), (105, 100)]
     assert found(kernel, tmp_path, "103", "1", address, "105") == wanted
+
+
+def test_damage_behind_a_task_does_not_hide_it(kernel: FakeKernel, cat: FakeProcess, tmp_path: Path) -> None:
+    """No more tasks are looked at than it takes."""
+    kernel.finish()
+    kernel.write(cat.at("tasks"), (0xDEAD << 48).to_bytes(8, "little"))
+    kernel.finish = lambda: None  # type: ignore[method-assign]
+    assert found(kernel, tmp_path, "105", "1") == [(105, 100), (1, 1)]
+    with pytest.raises(KernelDataError):
+        found(kernel, tmp_path, "105", "2")
 
 
 def test_the_same_task_named_twice(kernel: FakeKernel, cat: FakeProcess, tmp_path: Path) -> None:
