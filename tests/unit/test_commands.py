@@ -14,6 +14,7 @@ import pytest
 
 from gcoretools import __version__
 from gcoretools.records import Header, Process
+from tests.fake_kernel import FakeKernel
 from tests.fake_machine import FakeMachine
 from tests.processes import Ended, Runner
 from tests.written_dumps import write_elf
@@ -178,6 +179,44 @@ def test_a_stream_file_that_is_none(runner: Runner, tmp_path: Path) -> None:
     assert "nowhere: No such file" in failed(missing)
     assert "Is a directory" in failed(folder)
     assert "not a stream of gcoretools" in failed(text)
+
+
+# What is said beside the data
+
+DONE, GAPS = "gc-pages: pid 101: cat: done\n", "gc-pages: pid 101: gaps: "
+
+
+@pytest.mark.parametrize(
+    ("level", "wanted"),
+    [
+        ("0", ""),
+        ("1", DONE),
+        ("2", ""),
+        ("3", DONE),
+        ("4", GAPS),
+        ("5", GAPS + DONE),
+        ("6", GAPS),
+        ("7", GAPS + DONE),
+    ],
+)
+def test_the_levels_of_words(runner: Runner, whole: bytes, level: str, wanted: str) -> None:
+    ended = runner.run("gc-pages", "-v", level, stdin=whole)
+    assert (ended.status, re.sub(f"(?<={GAPS}).*\n", "", ended.err)) == (0, wanted)
+    assert (wanted == ended.err) == (GAPS not in wanted)
+
+
+def test_what_the_library_noticed_is_said_when_asked_for(runner: Runner, tmp_path: Path) -> None:
+    """Here: a command line that is not in the dump."""
+    kernel = FakeKernel()
+    cat = kernel.process(100, "cat")
+    cat.mm["arg_start"], cat.mm["arg_end"] = 0x1000, 0x1010
+    dump = kernel.dump(tmp_path / "vmcore")
+    kernel.remember(tmp_path / "cache")
+    other = Runner(FakeMachine(dump, tmp_path / "cache", runner.machine.image, cat), tmp_path, runner.zygote)
+    said, unsaid = (other.run("gc-tasks", dump, "100", "-v", level) for level in "25")
+    assert (said.status, unsaid.status) == (0, 0)
+    assert "its arguments are not in the dump: no page is mapped at 0x1000" in said.sentence()
+    assert unsaid.err == "gc-tasks: pid 100: cat: done\n"
 
 
 # Streams that are none

@@ -153,6 +153,40 @@ def test_registers_of_threads_that_come_without(runner: Runner, whole: bytes) ->
     assert (found.notes, found.contents) == (expected.notes, expected.contents)
 
 
+def test_registers_that_came_are_those_of_the_core(runner: Runner, whole: bytes) -> None:
+    """They are not looked up again: someone may have edited them."""
+    notes = [{"owner": "CORE", "type": 1, "data": b"edited"}, {"owner": "LINUX", "type": 0x202, "data": b"more"}]
+    found = core(runner, changed(whole, "regs", 0, notes=notes))
+    assert found.notes[0] == ("CORE", 1, b"edited")
+    assert found.notes[4] == ("LINUX", 0x202, b"more")
+
+
+@pytest.mark.parametrize(
+    "note",
+    [
+        {},
+        {"owner": "CORE", "type": 1},
+        {"owner": 5, "type": 1, "data": b""},
+        {"owner": "CORE", "type": -1, "data": b""},
+        {"owner": "CORE", "type": 1 << 32, "data": b""},
+        {"owner": "CORE", "type": True, "data": b""},
+        {"owner": "CORE", "type": 1, "data": "text"},
+    ],
+    ids=str,
+)
+def test_notes_that_are_none(runner: Runner, whole: bytes, note: dict[str, object]) -> None:
+    ended = runner.run("gc-elf", "-o", "core", stdin=changed(whole, "regs", 0, notes=[note]))
+    assert "without a proper owner, type or data" in failed(ended)
+
+
+@pytest.mark.parametrize(("rule", "align"), [(True, 4), (False, 0), (None, 0)])
+def test_the_alignment_of_notes(runner: Runner, whole: bytes, rule: bool | None, align: int) -> None:
+    rules = {} if rule is None else {"note_align": rule}
+    core(runner, changed(whole, "header", 0, rules=rules))
+    with (runner.folder / "the-core").open("rb") as file:
+        assert ELFFile(file).get_segment(0)["p_align"] == align
+
+
 def test_registers_come_before_or_after_the_pages(runner: Runner) -> None:
     dump = runner.machine.dump
     maps = runner.run("gc-maps", dump, "101").out
@@ -331,6 +365,17 @@ def test_a_stream_that_contradicts_itself(
     ended = runner.run("gc-elf", "-o", "core", stdin=changed(whole, kind, number, **fields))
     assert words in failed(ended)
     assert os.listdir(runner.folder) == []
+
+
+def test_a_process_that_ends_where_the_next_begins(runner: Runner, machine: FakeMachine) -> None:
+    """What follows is another's: its threads and pages must not come into this core."""
+    for kind in ("done", "extent pages done", "vma extent pages done"):
+        maps = list(wires(read(machine.stream("100", "200"))))
+        second = [i for i, wire in enumerate(maps) if wire["kind"] == "process"][1]
+        cut = [wire for i, wire in enumerate(maps) if i >= second or wire["kind"] not in kind.split()]
+        ended = runner.run("gc-elf", "-o", "core.%p", stdin=packed(cut))
+        assert "pid 100: the stream has no end of this process" in failed(ended)
+        assert os.listdir(runner.folder) == []
 
 
 def test_records_of_later_versions_do_not_disturb(runner: Runner, whole: bytes) -> None:

@@ -18,7 +18,8 @@ from gcoretools.stages.pages import add_pages
 from gcoretools.stages.regs import add_registers
 from gcoretools.stages.tasks import Tasks
 from tests.fake_kernel import FakeKernel
-from tests.fake_machine import RW, FakeMachine
+from tests.fake_layout import MODERN
+from tests.fake_machine import RW, FakeMachine, describe
 from tests.written_streams import wires
 
 Stage = Callable[[Iterable[Record]], Iterator[Record]]
@@ -177,6 +178,12 @@ def test_a_process_without_memory_has_no_mappings(machine: FakeMachine, stages: 
             list(stages["maps"](Tasks(machine.image).selected([pid])))
 
 
+def test_a_thread_of_no_process(machine: FakeMachine, stages: dict[str, Stage]) -> None:
+    threads = of(Thread, Tasks(machine.image).selected(["100"]))
+    with pytest.raises(StreamError, match="thread 100 before any process"):
+        list(stages["regs"](threads))
+
+
 def test_damaged_mappings_say_whose_they_are(tmp_path: Path) -> None:
     kernel = FakeKernel(cpus=1)
     cat = kernel.process(100, "cat")
@@ -265,7 +272,7 @@ def test_data_records_are_no_longer_than_their_limit(tmp_path: Path) -> None:
     image = kernel.image(tmp_path)
     records = list(add_pages(add_mappings(Tasks(image).selected(["100"]), image), image, {}, 127))
     pages = [r for r in records if isinstance(r, Pages)]
-    assert [len(p.data) >> 12 for p in pages] == [256, 256, 88]
+    assert [(p.start - 0x400000 >> 12, len(p.data) >> 12) for p in pages] == [(0, 256), (256, 256), (512, 88)]
     data = b"".join(p.data for p in pages)
     assert all(data[i << 12 :].startswith(b"%d\0" % i) for i in range(600))
     assert [e.size >> 12 for e in records if isinstance(e, Extent)] == [600]
@@ -284,6 +291,32 @@ def test_damaged_tables_say_whose_they_are(tmp_path: Path) -> None:
     image = kernel.image(tmp_path)
     with pytest.raises(KernelDataError, match="pid 100: mapping at 0x0: page table at "):
         list(add_pages(add_mappings(Tasks(image).selected(["100"]), image), image, {}, 127))
+
+
+# Kernels that keep the same things elsewhere
+VARIANTS = {
+    "other offsets": {"seed": 77},
+    "five levels": {"levels": 5},
+    "frames as they are": {"inverted": False},
+    "before the maple tree": {"without": MODERN, "seed": 3},
+    "no list of threads in the leader": {"without": ("task_struct.thread_group",)},
+}
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_the_records_do_not_depend_on_the_kernel(machine: FakeMachine, tmp_path: Path, name: str) -> None:
+    """But for where its own structs lie."""
+    kernel = FakeKernel(cpus=2, **VARIANTS[name])  # type: ignore[arg-type]
+    cat = describe(kernel)
+    other = FakeMachine(tmp_path, tmp_path, kernel.image(tmp_path), cat)
+    assert list(without_addresses(other.records("101", "200"))) == list(
+        without_addresses(machine.records("101", "200"))
+    )
+
+
+def without_addresses(records: Iterable[Record]) -> Iterator[dict[str, object]]:
+    for wire in wires(records):
+        yield {key: value for key, value in wire.items() if key not in ("task", "mm", "page_table", "stack")}
 
 
 # The dump behind a stream
