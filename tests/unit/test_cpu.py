@@ -56,6 +56,21 @@ def test_a_kernel_for_one_cpu(tmp_path: Path) -> None:
     assert cpu.current_tasks(kernel.image(tmp_path)) == {0: kernel.init.address}
 
 
+def test_offsets_wrap_around(tmp_path: Path) -> None:
+    """Since 6.15 per-CPU symbols lie in the kernel image, above the areas: the sum leaves 64 bits."""
+    kernel = FakeKernel(cpus=2)
+    kernel.finish()
+    image = 0xFFFFFFFF82A00000
+    offsets = kernel.symbols["__per_cpu_offset"]
+    for number in range(2):
+        area = int.from_bytes(kernel.read(offsets + 8 * number, 8), "little")
+        moved = (area + kernel.symbols["runqueues"] - image) % (1 << 64)
+        kernel.write(offsets + 8 * number, moved.to_bytes(8, "little"))
+    kernel.symbols["runqueues"] = image
+    kernel.finish = lambda: None  # type: ignore[method-assign]
+    assert cpu.current_tasks(kernel.image(tmp_path)) == {i: kernel.idle[i].address for i in range(2)}
+
+
 def test_a_number_without_a_cpu(tmp_path: Path) -> None:
     """nr_cpu_ids counts CPUs that were never there; their offsets are those of nobody."""
     kernel = FakeKernel(cpus=2)
