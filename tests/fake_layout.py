@@ -104,7 +104,7 @@ def draw(seed: int) -> Layout:
 
 
 def resolved(whole: Layout, without: Collection[str] = ()) -> Layout:
-    """What resolving such a kernel would give: no more than needs.py names.
+    """What resolving such a kernel would give: no more than needs names.
 
     Args:
         whole: as drawn.

@@ -22,7 +22,7 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Everything that needs.py names and this kernel has, under the names that needs.py gives.
+    """Everything that needs names and this kernel has, under the names that needs gives.
 
     Attributes:
         members: "task_struct.pid" -> Member.

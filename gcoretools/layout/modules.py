@@ -81,7 +81,7 @@ def module_btf(space: AddressSpace, module: ModuleTypes, base: Btf) -> Btf:
 
 
 def complete(space: AddressSpace, layout: Layout, known: Collection[str]) -> tuple[Layout, list[str], list[str]]:
-    """What needs.py wants and only a module has, such as zram's structs.
+    """What needs wants and only a module has, such as zram's structs.
 
     Args:
         space: the kernel's address space.

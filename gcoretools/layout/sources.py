@@ -87,7 +87,7 @@ def kallsyms(space: AddressSpace, info: VmcoreInfo) -> Kallsyms:
 
 
 def _symbols(found: dict[str, int]) -> dict[str, int]:
-    """Addresses under the names that needs.py gives."""
+    """Addresses under the names that needs gives."""
     chosen = ((need.name, next((s for s in need.spellings if s in found), None)) for need in SYMBOLS)
     return {name: found[spelling] for name, spelling in chosen if spelling is not None}
 

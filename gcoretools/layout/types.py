@@ -1,4 +1,4 @@
-"""The contract of every source of types, and the one resolver that reads needs.py against it."""
+"""The contract of every source of types, and the one resolver that reads needs against it."""
 
 from __future__ import annotations
 

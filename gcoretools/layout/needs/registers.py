@@ -1,0 +1,91 @@
+"""What of the registers of a thread is saved where, and the notes that a core has of them."""
+
+from gcoretools.layout.needs.need import Need, maybe, need
+
+MEMBERS: tuple[Need, ...] = (
+    # What thread_struct saves (arch/x86/include/asm/processor.h)
+    maybe("task_struct.thread.fsbase", "task_struct.thread.fs"),  # 296f781a4b77 (4.8)
+    maybe("task_struct.thread.gsbase", "task_struct.thread.gs"),
+    maybe("task_struct.thread.fsindex"),
+    maybe("task_struct.thread.gsindex"),
+    maybe("task_struct.thread.ds"),
+    maybe("task_struct.thread.es"),
+    maybe("task_struct.thread.tls_array"),
+    maybe("task_struct.thread.io_bitmap"),  # 577d5cd7e585 (5.5) joined pointer and size in a struct
+    maybe("io_bitmap.max"),
+    maybe("io_bitmap.bitmap"),
+    maybe("task_struct.thread.features"),  # 98cfa4630912 (6.6)
+    maybe("task_struct.thread.pkru"),  # 9782a712eb95 (5.14); in the XSAVE area alone before
+    maybe("task_struct.thread_info.flags"),  # 15f4eae70d36 (4.9); on the stack before
+    # Floating-point state (arch/x86/include/asm/fpu/types.h)
+    maybe("task_struct.thread.fpu"),  # cb7ca40a3882 (6.16) put it behind task_struct
+    maybe("fpu.fpstate"),  # 87d0e5be0fac (5.16)
+    maybe("fpu.__task_fpstate"),
+    maybe("fpu.state"),
+    maybe("fpstate.size"),
+    maybe("fpstate.user_xfeatures"),
+    maybe("fpstate.regs"),
+    maybe("fpu_state_config.max_features"),
+    # Which notes a core has of each thread (include/linux/regset.h)
+    maybe("user_regset_view.regsets"),
+    maybe("user_regset_view.n"),
+    maybe("user_regset.n"),
+    maybe("user_regset.size"),
+    maybe("user_regset.core_note_type"),
+    maybe("cpuinfo_x86.x86_capability"),
+    maybe("task_struct.thread.sp", "task_struct.thread.rsp"),  # faca62273b60 (2.6.25)
+    # ... and what __switch_to_asm leaves where that points (arch/x86/include/asm/switch_to.h)
+    maybe("inactive_task_frame.ret_addr"),  # 7b32aeadbc95 (4.9)
+    maybe("inactive_task_frame.bp"),
+    maybe("inactive_task_frame.bx"),  # 0100301bfdf5 (4.9)
+    maybe("inactive_task_frame.r12"),
+    maybe("inactive_task_frame.r13"),
+    maybe("inactive_task_frame.r14"),
+    maybe("inactive_task_frame.r15"),
+    # Where a CPU's entry code keeps the user's stack pointer, and where its entry stack begins
+    maybe("tss_struct.x86_tss.sp0"),
+    maybe("tss_struct.x86_tss.sp2"),  # 98f05b5138f0 (4.20)
+    maybe("mm_struct.context.ldt"),
+    maybe("ldt_struct.entries"),
+    maybe("ldt_struct.nr_entries", "ldt_struct.size"),  # bbf79d21bd46 (4.13)
+)
+
+SIZES: tuple[Need, ...] = (
+    need("pt_regs"),
+    maybe("thread_union"),
+    maybe("user_regset"),
+    maybe("x86_xfeat_component"),  # ba386777a30b (6.12): describes the XSAVE area in a core
+)
+
+CONSTANTS: tuple[Need, ...] = (maybe("XFEATURE_MAX"),)
+
+SYMBOLS: tuple[Need, ...] = (
+    # Kernel stacks: their size is between these (arch/x86/kernel/vmlinux.lds.S), or that of thread_union
+    maybe("__start_init_stack", "__start_init_task"),  # 9e03e4af8b8b (6.10)
+    maybe("__end_init_stack", "__end_init_task"),
+    maybe("asm_fred_entrypoint_user"),  # FRED pads the stack top, 65c9cc9e2c14 (6.9)
+    # Floating-point state and the register sets of a core
+    maybe("user_x86_64_view"),
+    maybe("user_x86_32_view"),
+    maybe("init_fpstate"),
+    maybe("xstate_offsets"),
+    maybe("xstate_sizes"),
+    maybe("xstate_flags"),  # 35a77d4503d9 (5.19); a table of offsets in the compacted format before
+    maybe("xstate_comp_offsets"),
+    maybe("xstate_fx_sw_bytes"),
+    maybe("fpu_user_cfg"),  # 578971f4e228 (5.16)
+    maybe("xfeatures_mask_all", "xfeatures_mask"),  # 524bb73bc15e (5.8)
+    maybe("fpu_kernel_xstate_size"),
+    maybe("copy_xstate_to_uabi_buf"),  # eb6f51723f03 (5.14): a core has zeros between components
+    maybe("switch_fpu_return"),  # 5f409e20b794 (5.2); its code tells TIF_NEED_FPU_LOAD
+    # Segment bases
+    maybe("boot_cpu_data"),
+    maybe("x86_gsbase_read_cpu_inactive"),  # 58edfd2e0c93 (5.9): uses FSGSBASE where the CPU has it
+    # The code between user mode and a whole pt_regs (arch/x86/entry/entry_64.S)
+    maybe("__entry_text_start"),
+    maybe("__entry_text_end"),
+    maybe("entry_SYSCALL_64"),
+    maybe("syscall_return_via_sysret"),
+    maybe("swapgs_restore_regs_and_return_to_usermode"),  # 8a055d7f411d (4.15)
+    maybe("cpu_tss_rw"),  # c482feefe1ae (4.15)
+)
