@@ -323,7 +323,7 @@ def test_a_stream_out_of_a_pipe_that_gives_little_at_a_time() -> None:
 
 @pytest.mark.parametrize("seed", range(20))
 def test_pages_among_records_lie_anywhere_in_what_is_read_at_once(seed: int) -> None:
-    """Heads of `pages` records across the edges of what is read at a time, in Writer's form and in msgpack's own."""
+    """Heads of `pages` records across the edges of what is read at once, in Writer's form and in msgpack's."""
     rolled = random.Random(seed)
     given_: list[Record] = [header()]
     for _ in range(400):
