@@ -20,11 +20,18 @@ FAILURES: dict[str, Callable[[Machine], object]] = {
 }
 
 
+def run(machine: Machine, failure: Callable[[Machine], object]) -> None:
+    """Do with a machine that is on what fails."""
+    with machine:
+        failure(machine)
+
+
 @pytest.mark.parametrize("reason", FAILURES)
 def test_the_reason_comes_with_the_console(reason: str, tmp_path: Path) -> None:
-    with pytest.raises(LabError) as caught, Machine(EMPTY, tmp_path) as machine:
-        machine.text = "SeaBIOS (as if)\n"
-        FAILURES[reason](machine)
+    machine = Machine(EMPTY, tmp_path)
+    machine.text = "SeaBIOS (as if)\n"
+    with pytest.raises(LabError) as caught:
+        run(machine, FAILURES[reason])
     assert reason in str(caught.value)
     assert str(caught.value).endswith("the console's end:\nSeaBIOS (as if)\n")
     assert machine.process.returncode is not None
