@@ -14,7 +14,6 @@ from gcoretools.errors import GcoreError, KernelDataError, PageAbsent, StreamErr
 from gcoretools.kernel.core_rules import ELF_MAGIC
 from gcoretools.kernel.image import Image
 from gcoretools.kernel.residence import DATA, ZERO, Piece, Residence
-from gcoretools.memory import AddressSpace
 from gcoretools.records import DATA_LIMIT, Done, Extent, Pages, Process, Record, Vma
 
 
@@ -53,7 +52,7 @@ class _Plan:
         self._rules = rules
         self._chosen = from_kernel(process.coredump_filter) if chosen is None else chosen
         self._residence = Residence(image, process)
-        self._memory = AddressSpace(image.dump, image.paging, process.page_table)
+        self._memory = image.user_memory(process.page_table)
         self._vmas: list[Vma] = []
         self.data = self.zero = 0
         self.gaps: dict[str, int] = {}
