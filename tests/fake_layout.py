@@ -24,6 +24,8 @@ user_namespace      uid_map:uid_gid_map gid_map:uid_gid_map parent:8
 cred                uid:4 gid:4 user_ns:8
 percpu_counter      count:-8 counters:8
 maple_tree          ma_root:8
+xarray              xa_head:8
+pglist_data         lru_lock:4
 maple_range_64      pivot:120 slot:128
 maple_arange_64     pivot:72 slot:80
 path                mnt:8 dentry:8
@@ -46,7 +48,7 @@ ldt_struct          entries:8 nr_entries:4
 mm_struct           pgd:8 map_count:-4 total_vm:8 arg_start:8 arg_end:8 start_brk:8 brk:8 start_stack:8
                     saved_auxv:416 flags:8 binfmt:8 exe_file:8 mm_mt:maple_tree mmap:8 context.vdso:8
                     context.vdso_image:8 context.flags:8 context.ia32_compat:2 context.ldt:8
-                    rss_stat:4*percpu_counter
+                    rss_stat:4*percpu_counter nr_pmds:8
 user_regset_view    regsets:8 n:4
 user_regset         n:4 size:4 core_note_type:4
 fpstate             size:4 user_xfeatures:8 regs:4096

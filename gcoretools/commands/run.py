@@ -122,7 +122,8 @@ def read(file: str | None = None) -> Iterator[Record]:
         return
     if sys.stdin.isatty():
         raise UsageError("a stream is expected on standard input (or name a dump; see --help)")
-    yield from read_stream(sys.stdin.buffer)
+    with open(sys.stdin.fileno(), "rb", closefd=False) as opened:
+        yield from read_stream(opened)
 
 
 def opened(arguments: Arguments) -> tuple[Header, Image, Iterator[Record] | None]:
