@@ -6,6 +6,9 @@ from gcoretools.arch.formats import CoreFormat
 from gcoretools.errors import LayoutError
 from gcoretools.paging import Level, Linear, Paging
 
+# Of the kernel, in bytes.
+POINTER_SIZE = 8
+
 # arch/x86/include/asm/page_64_types.h: link address of the kernel image.
 START_KERNEL_MAP = 0xFFFFFFFF80000000
 
@@ -16,8 +19,6 @@ IMAGE_RANGE = 1 << 30
 
 # What a kernel's own page table can have, the likeliest first.
 PAGE_LEVELS = (4, 5)
-
-POINTER_SIZE = 8
 
 # Where all physical memory is mapped: since d52888aa2753 (4.20), since a6523748bddd (2.6.27), before, and up to
 # 2.6.10; with five levels, since d52888aa2753 and before.

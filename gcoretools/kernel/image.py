@@ -37,6 +37,7 @@ class Image:
         memory: the kernel's own address space.
         paging: geometry of the kernel's page table.
         user_paging: that of every process's.
+        pointer_size: of the kernel's pointers, in bytes.
     """
 
     def __init__(self, dump: Dump, kernel: Kernel) -> None:
@@ -47,6 +48,7 @@ class Image:
         self.user_paging = self.arch.paging(3, False) if self._has_short_tables() else self.paging
         linear = self.arch.linear(kernel.phys_base, kernel.direct_map)
         self.memory = AddressSpace(dump, self.paging, kernel.page_root, linear)
+        self.pointer_size: int = self.arch.POINTER_SIZE
         self._spans: dict[str, tuple[int, int]] = {}
         self._members: dict[str, dict[str, Member]] = {}
         for full, member in kernel.layout.members.items():
@@ -94,7 +96,7 @@ class Image:
 
     def pointer(self, address: int) -> int:
         """The pointer that stands at a virtual address."""
-        return self.memory.integer(address, self.paging.entry_size)
+        return self.memory.integer(address, self.pointer_size)
 
     def list(self, head: int, member: str) -> Iterator[Struct]:
         """The structs on a struct list_head.

@@ -41,7 +41,7 @@ def find_kernel(dump: Dump, layout: Layout, given: SymbolFile) -> tuple[str, Mac
         )
     for pa, release in _names(dump, uts - arch.START_KERNEL_MAP, arch.IMAGE_ALIGNMENT):
         machine = _machine(dump, name, arch, uts, pa, pa + table - uts) or _without_table(
-            dump, name, arch, layout, pa + arch.START_KERNEL_MAP - uts
+            dump, name, arch, layout, pa - uts
         )
         if machine:
             return release, machine
@@ -111,22 +111,39 @@ def _machine(dump: Dump, name: str, arch: ModuleType, uts: int, pa: int, root: i
     return None
 
 
-def _without_table(dump: Dump, name: str, arch: ModuleType, layout: Layout, base: int) -> Machine | None:
+def _without_table(dump: Dump, name: str, arch: ModuleType, layout: Layout, shift: int) -> Machine | None:
     """How a kernel is mapped whose page table is not in the dump; None when that cannot be told.
 
-    Its list of tasks tells where it sees physical memory: the second task points back to the first.
+    Its list of tasks tells where it sees physical memory: the second task, init, points back to the first.
+
+    Args:
+        shift: bytes from an address in the kernel image to the physical one.
     """
-    head = layout.symbols.get("init_task", 0) + layout.members["task_struct.tasks"].offset
-    size = arch.POINTER_SIZE
-    try:
-        second = int.from_bytes(dump.read(head - arch.START_KERNEL_MAP + base, size), "little")
-    except DumpError:
-        return None
-    for start in arch.DIRECT_MAPS:
-        with suppress(DumpError):
-            if int.from_bytes(dump.read(second - start + size, size), "little") == head:
-                return Machine(name, arch.PAGE_LEVELS[0], 0, base, 0, arch.START_KERNEL_MAP, start)
+    tasks = layout.members["task_struct.tasks"].offset
+    head = layout.symbols.get("init_task", 0) + tasks
+    with suppress(DumpError):
+        second = _pointer(dump, arch, head + shift)
+        for start in arch.DIRECT_MAPS:
+            with suppress(DumpError):
+                if _pointer(dump, arch, second - start + arch.POINTER_SIZE) == head:
+                    root = (
+                        _root(dump, arch, layout, second - tasks, start) or layout.symbols["init_top_pgt"] + shift
+                    )
+                    base = shift + arch.START_KERNEL_MAP
+                    return Machine(name, arch.PAGE_LEVELS[0], root, base, 0, arch.START_KERNEL_MAP, start)
     return None
+
+
+def _root(dump: Dump, arch: ModuleType, layout: Layout, task: int, direct_map: int) -> int:
+    """Physical address of a task's page table, which maps all that the kernel's maps; 0 where it has no such."""
+    if "x8664_pda.level4_pgt" in layout.members:
+        return 0  # it has only the process's own half
+    mm = _pointer(dump, arch, task - direct_map + layout.members["task_struct.mm"].offset)
+    return _pointer(dump, arch, mm - direct_map + layout.members["mm_struct.pgd"].offset) - direct_map
+
+
+def _pointer(dump: Dump, arch: ModuleType, pa: int) -> int:
+    return int.from_bytes(dump.read(pa, arch.POINTER_SIZE), "little")
 
 
 def _shown(banner: bytes) -> str:

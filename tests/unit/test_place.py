@@ -20,13 +20,15 @@ from tests.written_kernel import RELEASE, WrittenKernel
 BASE = 0x1000000
 IMAGE = x86_64.START_KERNEL_MAP + 0x400000
 UTSNAME, TASK, TABLE = IMAGE + 0x1020, IMAGE + 0x2000, IMAGE + 0x3000
-SECOND = 0x40000
+SECOND, ROOT = 0x40000, 0x41000
 
 LAYOUT = Layout(
     members={
         "list_head.next": Member(0, 8),
         "uts_namespace.name": Member(4, 390),
         "task_struct.tasks": Member(0x100, 16),
+        "task_struct.mm": Member(0x110, 8),
+        "mm_struct.pgd": Member(0x8, 8),
     },
     symbols={"init_uts_ns": UTSNAME, "init_task": TASK, "init_top_pgt": TABLE},
 )
@@ -72,7 +74,8 @@ def without_table(path: Path, direct_map: int, back: int = TASK + 0x100) -> Dump
     image = bytearray(3 * PAGE_SIZE)
     struct.pack_into("<I65s65s65s", image, UTSNAME - IMAGE, 1, b"Linux", b"node", b"2.6.9")
     struct.pack_into("<QQ", image, TASK - IMAGE + 0x100, direct_map + SECOND, 0)
-    task = struct.pack("<QQ", TASK + 0x100, back).ljust(PAGE_SIZE, b"\0")
+    task = struct.pack("<QQQ", TASK + 0x100, back, direct_map + SECOND + 0x200).ljust(0x208, b"\0")
+    task = (task + struct.pack("<Q", direct_map + ROOT)).ljust(PAGE_SIZE, b"\0")
     first = BASE + IMAGE - x86_64.START_KERNEL_MAP >> 12
     pages = {first + i: bytes(image[i * PAGE_SIZE :][:PAGE_SIZE]) for i in range(3)}
     return open_dump(write_elf(path, pages | {SECOND >> 12: task}, []))
@@ -83,6 +86,9 @@ def test_a_kernel_without_its_page_table(tmp_path: Path, given: SymbolFile, dire
     dump = without_table(tmp_path / "vmcore", direct_map)
     release, machine = find_kernel(dump, LAYOUT, given)
     assert (release, machine.phys_base, machine.direct_map) == ("2.6.9", BASE, direct_map)
+    assert machine.page_root == ROOT
+    short = replace(LAYOUT, members=LAYOUT.members | {"x8664_pda.level4_pgt": Member(0, 8)})
+    assert find_kernel(dump, short, given)[1].page_root == TABLE - x86_64.START_KERNEL_MAP + BASE
     space = machine.space(dump)
     assert space.translate(UTSNAME)[0] == UTSNAME - x86_64.START_KERNEL_MAP + BASE
     assert space.integer(direct_map + SECOND + 8, 8) == TASK + 0x100
