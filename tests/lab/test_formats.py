@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -130,8 +130,8 @@ def sleepers(captured: Capture) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def memory(captured: Capture) -> Iterator[Memory]:
-    yield Memory(captured.vmcore)
+def memory(captured: Capture) -> Memory:
+    return Memory(captured.vmcore)
 
 
 @pytest.fixture(scope="module")
