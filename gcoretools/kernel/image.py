@@ -83,7 +83,12 @@ class Image:
 
     def pointer(self, address: int) -> int:
         """The pointer that stands at a virtual address."""
-        return self.memory.integer(address, self.paging.entry_size)
+        return self.memory.pointer(address)
+
+    @property
+    def pointer_size(self) -> int:
+        """Size of a pointer, and of a long, in bytes."""
+        return self.paging.pointer_size
 
     def list(self, head: int, member: str) -> Iterator[Struct]:
         """The structs on a struct list_head.
@@ -102,7 +107,7 @@ class Image:
             seen.add(node)
             element = self.struct(name, node - offset)
             yield element
-            node = element[member.partition(".")[2]]
+            node = element.pointer(member.partition(".")[2])
 
     def span(self, name: str) -> tuple[int, int]:
         """Offsets between which all but the long members that we need of a struct lie, in bytes."""
@@ -133,10 +138,14 @@ class Struct:
         self.address = address
 
     def __getitem__(self, member: str) -> int:
-        """The integer or pointer in a member (the first word of a longer one)."""
+        """The integer or pointer in a member (the first 8 bytes of a longer one)."""
         where = self._member(member)
         size = where.size if where.size < 8 else 8
         return int.from_bytes(self._slice(where.offset, size), "little", signed=where.signed)
+
+    def pointer(self, member: str) -> int:
+        """The pointer that a member is or begins with."""
+        return int.from_bytes(self._slice(self._member(member).offset, self._image.pointer_size), "little")
 
     def raw(self, member: str) -> bytes:
         """The bytes of a member, at most MEMBER_SPAN of them."""

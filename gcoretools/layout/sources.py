@@ -79,7 +79,7 @@ def words(vmlinux: Vmlinux) -> tuple[str, str]:
 def kallsyms(space: AddressSpace, info: VmcoreInfo) -> Kallsyms:
     """The kernel's symbol table. Raises LayoutError and what AddressSpace.read raises."""
     if "kallsyms_names" in info.symbols:
-        return named_tables(space.read, info.symbols)
+        return named_tables(space.read, info.symbols, space.paging.pointer_size)
     start = info.symbols.get("_stext")
     if not start:
         raise LayoutError("VMCOREINFO names neither the kernel's symbols nor its code")
