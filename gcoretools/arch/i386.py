@@ -8,6 +8,9 @@ from gcoretools.arch.ia32 import CORE as IA32_CORE
 from gcoretools.errors import LayoutError
 from gcoretools.paging import Level, Paging
 
+# Of the kernel, in bytes.
+POINTER_SIZE = 4
+
 # Where the direct map begins, of which the kernel image is a part (CONFIG_PAGE_OFFSET of arch/x86/Kconfig: the
 # usual one first).
 PAGE_OFFSETS = (0xC0000000, 0xB0000000, 0x80000000, 0x78000000, 0x40000000)

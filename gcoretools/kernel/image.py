@@ -36,6 +36,7 @@ class Image:
         arch: the module of gcoretools.arch for it.
         memory: the kernel's own address space.
         paging: geometry of the kernel's and of every process's page table.
+        pointer_size: of the kernel's pointers, in bytes.
     """
 
     def __init__(self, dump: Dump, kernel: Kernel) -> None:
@@ -44,6 +45,7 @@ class Image:
         self.arch = architecture(kernel.arch)
         self.paging: Paging = self.arch.paging(kernel.page_levels, "l1tf_mitigation" in kernel.layout.symbols)
         self.memory = AddressSpace(dump, self.paging, kernel.page_root)
+        self.pointer_size = self.paging.pointer_size
         self._spans: dict[str, tuple[int, int]] = {}
         self._members: dict[str, dict[str, Member]] = {}
         for full, member in kernel.layout.members.items():
@@ -84,11 +86,6 @@ class Image:
     def pointer(self, address: int) -> int:
         """The pointer that stands at a virtual address."""
         return self.memory.pointer(address)
-
-    @property
-    def pointer_size(self) -> int:
-        """Size of a pointer, and of a long, in bytes."""
-        return self.paging.pointer_size
 
     def list(self, head: int, member: str) -> Iterator[Struct]:
         """The structs on a struct list_head.

@@ -111,7 +111,7 @@ def make(boot: Boot, variant: Variant, work: Path) -> None:
         if variant.ending == "panic":
             _put_capture_kernel(boot, rough)
         disks = [_fresh_disk(rough / "vda"), _fresh_disk(rough / "vdb")]
-        with Machine(variant.qemu, arguments(variant, boot.vmlinuz, rough / "initrd", disks), work) as machine:
+        with Machine(arguments(variant, boot.vmlinuz, rough / "initrd", disks), work, variant.qemu) as machine:
             if variant.ending == "panic":
                 _dump_panicked(machine, disks[1], work)
             else:

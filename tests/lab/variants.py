@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from .kernels import AMD64
+from .machine import QEMU
 
 EVERYBODY = (
     "threads", "many", "zleader", "memory", "memory-default", "memory-all", "dynamic", "namespaced", "forked",
@@ -34,7 +35,7 @@ class Variant:
     append: str = ""
     formats: tuple[str, ...] = ("elf", "kdump-zlib")
     programs: str = "x86_64"  # the key of PROGRAMS_OF: what the guest runs
-    qemu: str = "qemu-system-x86_64"
+    qemu: str = QEMU
     kernels: tuple[str, ...] = AMD64  # those that it is made for
     quick: tuple[str, ...] = ("6.1",)  # those of them in `make test`; `make matrix` has all
 

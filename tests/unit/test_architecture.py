@@ -18,6 +18,7 @@ ROOMS = (
     "errors",
     "records",
     "stream",
+    "compression",
     "dumps",
     "paging",
     "arch",
@@ -33,7 +34,7 @@ ROOMS = (
 PACKAGE = "gcoretools"
 
 # Rooms whose modules do not know each other, but for those that all of them share.
-APART = {"stages": set[str](), "commands": {"run", "show"}}
+APART = {"stages": set[str](), "commands": {"run", "show", "progress"}}
 
 # What only some rooms may import, and what only some may speak of. stream and the cache of layouts are the two
 # places where something is packed; the user's terminal, files and arguments are the commands' own.
@@ -41,6 +42,9 @@ ONLY_IN = {
     "msgpack": ("stream", "layout.cache"),
     "docopt": ("commands",),
     "elftools": ("layout",),
+    "tqdm": ("commands.progress",),
+    "cramjam": ("compression",),
+    "lzallright": ("compression",),
     "sys": ("commands",),
     "argparse": (),
     "pickle": (),

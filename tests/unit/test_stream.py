@@ -318,4 +318,34 @@ def test_a_stream_out_of_a_pipe_that_gives_little_at_a_time() -> None:
             return True
 
     whole = written(sample())
-    assert list(wires(read_stream(Trickle(whole)))) == list(wires(sample()))  # type: ignore[arg-type]
+    assert list(wires(read_stream(io.BufferedReader(Trickle(whole))))) == list(wires(sample()))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_pages_among_records_lie_anywhere_in_what_is_read_at_once(seed: int) -> None:
+    """Heads of `pages` records across the edges of what is read at once, in Writer's form and in msgpack's."""
+    rolled = random.Random(seed)
+    given_: list[Record] = [header()]
+    for _ in range(400):
+        start = rolled.choice((0, 0x7F, 0xFF, 0xFFFF, 0x7FFE_0000, 1 << 63))
+        size = rolled.choice((1, 255, 4096, 70_000, DATA_LIMIT if seed == 0 else 65_536 - rolled.randrange(80)))
+        pages = Pages(start, rolled.randbytes(16) * -(-size // 16))
+        given_ += [pages] if len(pages.data) <= DATA_LIMIT else []
+        given_ += [vma()] * rolled.randrange(8)
+    expected = list(wires(given_))
+    assert list(wires(read(written(given_)))) == expected
+    assert list(wires(read(packed(expected)))) == expected
+
+
+def test_a_pages_record_cut_in_its_data_is_told() -> None:
+    whole = written([header(), Pages(0x1000, bytes(DATA_LIMIT))])
+    for size in (len(whole) // 2, len(whole) - 40):
+        with pytest.raises(StreamError, match="was cut after 1 records"):
+            read(whole[:size])
+
+
+def test_pages_of_an_impossible_size_are_refused() -> None:
+    head = packed([{"kind": "pages", "start": 0, "data": b""}], end=False)[:-2]
+    for size, words in ((0, "impossible size"), (DATA_LIMIT + 1, "damaged|no proper|impossible")):
+        with pytest.raises(StreamError, match=words):
+            read(packed(wires([header()]), end=False) + head + b"\xc6" + size.to_bytes(4, "big") + bytes(size))

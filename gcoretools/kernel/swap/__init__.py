@@ -1,0 +1,1 @@
+"""Swapped memory: what swap entries say, and where the pages went that they name."""
