@@ -6,17 +6,21 @@ from dataclasses import replace
 
 from gcoretools.arch.ia32 import CORE as IA32_CORE
 from gcoretools.errors import LayoutError
-from gcoretools.paging import Level, Paging
+from gcoretools.paging import Level, Linear, Paging
 
 # Of the kernel, in bytes.
 POINTER_SIZE = 4
 
-# Where the direct map begins, of which the kernel image is a part (CONFIG_PAGE_OFFSET of arch/x86/Kconfig: the
-# usual one first).
-PAGE_OFFSETS = (0xC0000000, 0xB0000000, 0x80000000, 0x78000000, 0x40000000)
+# Where physical memory is mapped, up to highmem, the kernel image with it (CONFIG_PAGE_OFFSET of arch/x86/Kconfig).
+DIRECT_MAPS = (0xC0000000, 0xB0000000, 0x80000000, 0x78000000, 0x40000000)
+START_KERNEL_MAP = DIRECT_MAPS[0]
 
-# Where a kernel is linked to from there (CONFIG_PHYSICAL_START); KASLR moves it.
+# Where a kernel is linked to from there (CONFIG_PHYSICAL_START). KASLR moves it.
 PHYSICAL_START = 0x1000000
+
+# The kernel image begins at a multiple of this many bytes (CONFIG_PHYSICAL_ALIGN, as they are built), below highmem.
+IMAGE_ALIGNMENT = 1 << 20
+IMAGE_RANGE = 896 << 20
 
 # What a kernel's own page table can have: with PAE and without.
 PAGE_LEVELS = (3, 2)
@@ -50,6 +54,15 @@ def paging(levels: int, inverted: bool) -> Paging:
         protnone=1 << 8,
         inverted=inverted and pae,
     )
+
+
+def linear(phys_base: int, direct_map: int) -> tuple[Linear, ...]:
+    """The kernel's addresses that need no page table: all physical memory but highmem.
+
+    Args:
+        direct_map: virtual address of physical 0; 0 where the kernel's page table is used for everything.
+    """
+    return (Linear(direct_map, IMAGE_RANGE, 0),) if direct_map else ()
 
 
 # struct pt_regs of arch/x86/include/asm/ptrace.h, 4 bytes each; struct user_regs_struct has the same order.

@@ -1,11 +1,11 @@
-"""Where the dumped kernel's page table lies: the first thing to know, and VMCOREINFO tells it.
+"""Where the dumped kernel's page table lies: the first thing to know, and VMCOREINFO tells it (else: place.py).
 
 Source: arch/x86/kernel/vmcore_info_64.c; __pa_symbol in arch/x86/include/asm/page.h.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 from gcoretools.arch import architecture, i386, x86_64
@@ -14,9 +14,6 @@ from gcoretools.dumps.search import find_vmcoreinfo
 from gcoretools.errors import DumpError, KernelDataError, LayoutError
 from gcoretools.layout.vmcoreinfo import VmcoreInfo, parse_vmcoreinfo
 from gcoretools.memory import AddressSpace
-
-IMAGE_ALIGNMENT = 2 << 20
-"""The kernel image begins at a multiple of this (CONFIG_PHYSICAL_ALIGN, at least a large page)."""
 
 PHYSICAL_BITS = 52
 """Width of a physical address, at most."""
@@ -34,6 +31,7 @@ class Machine:
             0 on i386, where the image is a part of the direct map.
         kaslr_offset: runtime minus link address of the kernel image, in bytes.
         image: lowest link address that the kernel image can have.
+        direct_map: as in Kernel.
     """
 
     arch: str
@@ -42,6 +40,7 @@ class Machine:
     phys_base: int
     kaslr_offset: int
     image: int
+    direct_map: int = 0
 
     def linked(self, at: int) -> int:
         """Link-time address of what stands at `at` in the dump.
@@ -54,9 +53,19 @@ class Machine:
         """Address in the dump of what was linked at `at`."""
         return at + self.kaslr_offset if at >= self.image else at
 
+    def told(self, linked: int, start: int) -> Machine:
+        """With the offset that two addresses of _stext tell, that of a file and that in the dump; 0 for unknown.
+
+        VMCOREINFO of i386 does not have it.
+        """
+        known = self.arch == "i386" and linked and start
+        return replace(self, kaslr_offset=start - linked) if known else self
+
     def space(self, dump: Dump) -> AddressSpace:
         """The kernel's address space."""
-        return AddressSpace(dump, architecture(self.arch).paging(self.page_levels, inverted=False), self.page_root)
+        arch = architecture(self.arch)
+        linear = arch.linear(self.phys_base, self.direct_map)
+        return AddressSpace(dump, arch.paging(self.page_levels, inverted=False), self.page_root, linear)
 
 
 def describe(dump: Dump) -> VmcoreInfo:
@@ -64,8 +73,9 @@ def describe(dump: Dump) -> VmcoreInfo:
     text = find_vmcoreinfo(dump)
     if text is None:
         raise LayoutError(
-            f"{dump.path}: no VMCOREINFO, neither as a note nor in memory: nothing says where the kernel is "
-            "(QEMU writes it with -device vmcoreinfo and the module qemu_fw_cfg loaded)"
+            f"{dump.path}: no VMCOREINFO, neither as a note nor in memory: nothing says where the kernel is; "
+            "give the vmlinux or an ISF file of its kernel with -k "
+            "(QEMU writes VMCOREINFO with -device vmcoreinfo and the module qemu_fw_cfg loaded)"
         )
     return parse_vmcoreinfo(text)
 
@@ -104,7 +114,7 @@ def _locate_i386(dump: Dump, info: VmcoreInfo, table: int) -> Machine:
     VMCOREINFO names neither. The image's place tells what KASLR did, if it was linked to where it usually is.
     """
     start = info.symbols.get("_stext", 0)
-    for offset, levels in product(i386.PAGE_OFFSETS, i386.PAGE_LEVELS):
+    for offset, levels in product(i386.DIRECT_MAPS, i386.PAGE_LEVELS):
         kaslr = info.kaslr_offset or (start - offset - i386.PHYSICAL_START if start else 0)
         machine = Machine("i386", levels, table - offset, phys_base=0, kaslr_offset=kaslr, image=offset)
         if table >= offset and _maps_itself(dump, machine, table):
@@ -140,7 +150,7 @@ def _phys_base(dump: Dump, info: VmcoreInfo) -> int:
         return info.numbers["phys_base"]
     at = info.symbols.get("phys_base", 0) - x86_64.START_KERNEL_MAP
     end = max((pa + size for pa, size in dump.ranges()), default=0)
-    for base in range(0, end, IMAGE_ALIGNMENT) if at > 0 else ():
+    for base in range(0, end, x86_64.IMAGE_ALIGNMENT) if at > 0 else ():
         try:
             if int.from_bytes(dump.read(at + base, 8), "little") == base:
                 return base
