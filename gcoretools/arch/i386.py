@@ -18,7 +18,7 @@ START_KERNEL_MAP = DIRECT_MAPS[0]
 # Where a kernel is linked to from there (CONFIG_PHYSICAL_START). KASLR moves it.
 PHYSICAL_START = 0x1000000
 
-# The kernel image begins at a multiple of this many bytes (CONFIG_PHYSICAL_ALIGN, as they are built), below highmem.
+# The kernel image begins at a multiple of this many bytes (CONFIG_PHYSICAL_ALIGN, as built), below highmem.
 IMAGE_ALIGNMENT = 1 << 20
 IMAGE_RANGE = 896 << 20
 
