@@ -48,7 +48,7 @@ class Image:
         self.user_paging = self.arch.paging(3, False) if self._has_short_tables() else self.paging
         linear = self.arch.linear(kernel.phys_base, kernel.direct_map)
         self.memory = AddressSpace(dump, self.paging, kernel.page_root, linear)
-        self.pointer_size = self.paging.pointer_size
+        self.pointer_size: int = self.paging.pointer_size
         self._spans: dict[str, tuple[int, int]] = {}
         self._members: dict[str, dict[str, Member]] = {}
         for full, member in kernel.layout.members.items():
