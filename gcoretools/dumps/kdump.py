@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -48,7 +49,7 @@ class KdumpDump(Dump):
         self._exists, self._held = _bitmaps(path, data, headers)
         self._before = self._held.rank(self.first)
         self._pages = KdumpPages(path, data, headers, self._held.rank(self.end) - self._before)
-        self._cache: dict[int, bytes] = {}
+        self._cache: OrderedDict[int, bytes] = OrderedDict()
         self.reasons = _reasons(headers, self._exists.total - self._held.total)
 
     def present(self, pfns: Pfns) -> NDArray[np.bool_]:
@@ -116,7 +117,7 @@ class KdumpDump(Dump):
                 raise self.absent(pfn)
             page = _ZERO if page == _ZERO else page
             if len(self._cache) >= CACHED_PAGES:
-                del self._cache[next(iter(self._cache))]
+                self._cache.popitem(last=False)  # in one step: threads share the cache
         self._cache[pfn] = page
         return page
 
