@@ -13,7 +13,6 @@ from gcoretools.kernel.core_rules import ELF_MAGIC
 from gcoretools.kernel.image import Image
 from gcoretools.kernel.page_state import WITH_BYTES, ZERO
 from gcoretools.kernel.residence import Piece, Residence
-from gcoretools.memory import AddressSpace
 from gcoretools.records import DATA_LIMIT, Done, Extent, Pages, Process, Record, Vma
 
 
@@ -47,12 +46,10 @@ class _Plan:
     """What goes into the core of one process."""
 
     def __init__(self, image: Image, process: Process, rules: dict[str, object], chosen: int | None) -> None:
-        self._image = image
         self._process = process
         self._rules = rules
         self._chosen = from_kernel(process.coredump_filter) if chosen is None else chosen
         self._residence = Residence(image, process)
-        self._memory = AddressSpace(image.dump, image.paging, process.page_table)
         self._vmas: list[Vma] = []
         self.data = self.zero = 0
         self.gaps: dict[str, int] = {}
@@ -124,6 +121,9 @@ class _Plan:
     def _begins_elf(self, vma: Vma) -> bool:
         """Whether a mapping begins with the ELF magic. A page that is not there may: it becomes a gap."""
         try:
-            return self._memory.read(vma.start, len(ELF_MAGIC)) == ELF_MAGIC
+            (page,) = self._residence.pieces(vma, PAGE_SIZE)
+            if page.state in WITH_BYTES:
+                return bytes(self._residence.read(page, 0, 1)[: len(ELF_MAGIC)]) == ELF_MAGIC
         except (KernelDataError, PageAbsent):
             return True
+        return page.state != ZERO
