@@ -35,7 +35,8 @@ class Image:
     Attributes:
         arch: the module of gcoretools.arch for it.
         memory: the kernel's own address space.
-        paging: geometry of the kernel's and of every process's page table.
+        paging: geometry of the kernel's page table.
+        user_paging: that of every process's.
         pointer_size: of the kernel's pointers, in bytes.
     """
 
@@ -44,14 +45,24 @@ class Image:
         self.kernel = kernel
         self.arch = architecture(kernel.arch)
         self.paging: Paging = self.arch.paging(kernel.page_levels, "l1tf_mitigation" in kernel.layout.symbols)
-        self.memory = AddressSpace(dump, self.paging, kernel.page_root)
-        self.pointer_size: int = self.arch.POINTER_SIZE
+        self.user_paging = self.arch.paging(3, False) if self._has_short_tables() else self.paging
+        linear = self.arch.linear(kernel.phys_base, kernel.direct_map)
+        self.memory = AddressSpace(dump, self.paging, kernel.page_root, linear)
+        self.pointer_size: int = self.paging.pointer_size
         self._spans: dict[str, tuple[int, int]] = {}
         self._members: dict[str, dict[str, Member]] = {}
         for full, member in kernel.layout.members.items():
             of, _, name = full.partition(".")
             self._members.setdefault(of, {})[name] = member
         self._struct = lru_cache(STRUCTS_KEPT)(partial(Struct, self))
+
+    def user_memory(self, page_table: int) -> AddressSpace:
+        """The memory of the process whose top page table is at that physical address."""
+        return AddressSpace(self.dump, self.user_paging, page_table)
+
+    def _has_short_tables(self) -> bool:
+        """Whether a process's table has only the lower half of addresses: each CPU has the top (up to 2.6.10)."""
+        return self.has("x8664_pda.level4_pgt")
 
     def has(self, *names: str) -> bool:
         """Whether the kernel has all these members, sizes, constants or symbols."""
@@ -85,7 +96,7 @@ class Image:
 
     def pointer(self, address: int) -> int:
         """The pointer that stands at a virtual address."""
-        return self.memory.integer(address, self.pointer_size)
+        return self.memory.pointer(address)
 
     def list(self, head: int, member: str) -> Iterator[Struct]:
         """The structs on a struct list_head.
@@ -104,7 +115,7 @@ class Image:
             seen.add(node)
             element = self.struct(name, node - offset)
             yield element
-            node = element[member.partition(".")[2]]
+            node = element.pointer(member.partition(".")[2])
 
     def span(self, name: str) -> tuple[int, int]:
         """Offsets between which all but the long members that we need of a struct lie, in bytes."""
@@ -135,10 +146,14 @@ class Struct:
         self.address = address
 
     def __getitem__(self, member: str) -> int:
-        """The integer or pointer in a member (the first word of a longer one)."""
+        """The integer or pointer in a member (the first 8 bytes of a longer one)."""
         where = self._member(member)
         size = where.size if where.size < 8 else 8
         return int.from_bytes(self._slice(where.offset, size), "little", signed=where.signed)
+
+    def pointer(self, member: str) -> int:
+        """The pointer that a member is or begins with."""
+        return int.from_bytes(self._slice(self._member(member).offset, self._image.pointer_size), "little")
 
     def raw(self, member: str) -> bytes:
         """The bytes of a member, at most MEMBER_SPAN of them."""

@@ -185,7 +185,8 @@ _NOTHING = Cached(np.empty(0, np.uint64), np.empty(0, np.uint8), np.empty(0, np.
 def _huge_order(image: Image, super_block: Struct) -> int:
     """log2 of the pages in a huge page of a hugetlbfs. Raises KernelDataError for what cannot be."""
     if not image.has("hugetlbfs_sb_info.hstate", "hstate.order"):
-        return image.paging.levels[-2].shift - PAGE_SHIFT
+        shift: int = image.user_paging.levels[-2].shift
+        return shift - PAGE_SHIFT
     info = image.struct("hugetlbfs_sb_info", super_block["s_fs_info"])
     order = image.struct("hstate", info["hstate"])["order"]
     if not 0 < order <= HUGE_LIMIT:

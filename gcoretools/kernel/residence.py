@@ -77,7 +77,7 @@ class Residence:
     def __init__(self, image: Image, process: Process) -> None:
         self._image = image
         self._process = process
-        self._table = PageTable(image.dump, image.paging, process.page_table)
+        self._table = PageTable(image.dump, image.user_paging, process.page_table)
         self.reasons = GAP_REASONS | {EXCLUDED: image.dump.absent_reason}
         self._swap = SwapEntries(image)
         self._caches = PageCaches(image, self._swap)
@@ -117,18 +117,16 @@ class Residence:
 
     def _states(self, raw: Words, page_size: int) -> tuple[NDArray[np.uint8], Words]:
         """State and place of each 4 KiB page behind these entries."""
-        paging = self._image.paging
+        paging = self._image.user_paging
         per_entry = page_size // PAGE_SIZE
         places = _pages(paging.physical(raw, page_size), page_size) >> np.uint64(PAGE_SHIFT)
         state = np.full(len(places), DATA, np.uint8)
         state[np.repeat(paging.is_special(raw, page_size), per_entry)] = ZERO
         absent = ~paging.names_frame(raw, page_size)
         if absent.any():
-            pages = np.repeat(absent, per_entry)
-            state[pages] = SWAPPED
-            places[pages] = np.repeat(self._swap.of_table(raw[absent]), per_entry) + np.tile(
-                np.arange(per_entry, dtype=np.uint64), int(absent.sum())
-            )
+            state.reshape(-1, per_entry)[absent] = SWAPPED
+            entries = self._swap.of_table(raw[absent])
+            places.reshape(-1, per_entry)[absent] = entries[:, None] + np.arange(per_entry, dtype=np.uint64)
         return state, places
 
     def _runs(self, va: Words, state: NDArray[np.uint8], places: Words) -> Iterator[Piece]:
