@@ -9,7 +9,6 @@ from gcoretools.commands import progress, run, show
 from gcoretools.core.pattern import core_name
 from gcoretools.core.writer import new_file
 from gcoretools.records import Process, Regs, Thread
-from gcoretools.stages import source
 from gcoretools.stages.elf import write_cores
 from gcoretools.stages.maps import add_mappings
 from gcoretools.stages.pages import add_pages
@@ -61,7 +60,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _core(arguments: run.Arguments, report: run.Report) -> None:
     chosen, zero = run.chosen_filter(arguments), run.gaps_are_zero(arguments)
-    header, image = source.from_dump(arguments["VMCORE"], arguments["-k"], not arguments["--no-cache"])
+    header, image = run.from_dump(arguments, report)
     recovery = Recovery(image)
 
     def output(process: Process) -> AbstractContextManager[int]:

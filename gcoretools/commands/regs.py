@@ -41,7 +41,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _regs(arguments: run.Arguments, report: run.Report) -> None:
-    header, image, records = run.opened(arguments)
+    header, image, records = run.opened(arguments, report)
     if records is None:
         records = Tasks(image).selected(arguments["SELECTOR"])
     run.emit(header, run.tell_origins(add_registers(records, image), report), report)
