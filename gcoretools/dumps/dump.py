@@ -41,6 +41,7 @@ class Dump(ABC):
         notes: every ELF note of the file, in its order.
         absent_reason: why a page that this dump does not hold is not in it, as words for a gap
             ("excluded from the dump (makedumpfile -d 31)").
+        remedy: how the next dump would hold such pages, where that is known.
         fingerprint: hex digest that tells this dump from another one (not its path).
     """
 
@@ -48,6 +49,7 @@ class Dump(ABC):
     format: str
     notes: tuple[Note, ...]
     absent_reason: str
+    remedy: str = ""
     fingerprint: str
 
     @abstractmethod

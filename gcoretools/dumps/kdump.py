@@ -26,6 +26,9 @@ SCATTERED = 16
 
 _ZERO = bytes(PAGE_SIZE)
 
+# makedumpfile(8): the bits of -d that leave out memory of processes.
+USER_MEMORY = {2: "page caches", 4: "page caches with private data", 8: "user pages"}
+
 
 class KdumpDump(Dump):
     """A dump whose pages are compressed one by one, each behind its descriptor."""
@@ -44,7 +47,9 @@ class KdumpDump(Dump):
         self._exists, self._held = _bitmaps(path, data, headers)
         self._pages = KdumpPages(path, data, headers, self._held.total)
         self._cache: OrderedDict[int, bytes] = OrderedDict()
-        self.absent_reason = _absent_reason(headers, self._exists.total - self._held.total)
+        excluded = self._exists.total - self._held.total
+        self.absent_reason = _absent_reason(headers, excluded)
+        self.remedy = _remedy(headers.dump_level) if excluded else ""
 
     def present(self, pfns: Pfns) -> NDArray[np.bool_]:
         """Which of these page frames the second bitmap has."""
@@ -121,3 +126,12 @@ def _absent_reason(headers: Headers, excluded: int) -> str:
     if not excluded:
         return "not in the dump (the dumped machine has no memory there)"
     return f"excluded from the dump (makedumpfile -d {headers.dump_level})"
+
+
+def _remedy(level: int) -> str:
+    """What of a process's memory a dump level leaves out, and the level that does not."""
+    left_out = [f"{what} ({bit})" for bit, what in USER_MEMORY.items() if level & bit]
+    if not left_out:
+        return ""
+    kept = level & ~sum(USER_MEMORY)
+    return f"makedumpfile -d {level} leaves out {', '.join(left_out)}: -d {kept} keeps all memory of processes"
