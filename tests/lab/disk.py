@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from .initramfs import GUEST_DISK, compile_program, libraries
+from .initramfs import compile_program, libraries
 from .packages import run
 
 # Where the guest mounts it.
@@ -35,6 +35,6 @@ def build_disk(tree: Path, image: Path) -> None:
     run(["mke2fs", "-q", "-F", "-t", "ext4", "-d", tree, image, SIZE])
 
 
-def recipe() -> list[str]:
-    """All that decides what is on the disk."""
-    return [repr((ON_DISK, DISK_SOURCES)), SIZE, *(path.read_text() for path in sorted(GUEST_DISK.iterdir()))]
+def contents() -> str:
+    """All that decides what is on the disk, but for the sources."""
+    return repr((ON_DISK, DISK_SOURCES, SIZE, DATA_PAGES))

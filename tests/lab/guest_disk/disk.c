@@ -45,8 +45,5 @@ static void run_disk(const struct role *role)
 int main(int argc, char **argv)
 {
     const struct role role = {argv[argc - 1], "0x7f", run_disk};
-    const struct rlimit unlimited = {RLIM_INFINITY, RLIM_INFINITY};
-    if (setrlimit(RLIMIT_CORE, &unlimited))
-        die("RLIMIT_CORE");
     run_disk(&role);
 }

@@ -17,9 +17,12 @@ static void run_drop(const struct role *role)
 int main(int argc, char **argv)
 {
     const struct role drop = {"drop", "0x7f", run_drop};
+    const struct rlimit unlimited = {RLIM_INFINITY, RLIM_INFINITY};
     char path[64];
     if (argc < 2)
         return 2;
+    if (setrlimit(RLIMIT_CORE, &unlimited))
+        die("RLIMIT_CORE");
     set_filter(drop.filter);
     if (!strcmp(argv[1], drop.name))
         run_drop(&drop);
