@@ -74,7 +74,7 @@ CHANGES: dict[str, Callable[[Path], object]] = {
     "it changed while it was being read": lambda path: path.write_bytes(b"longer than it was"),
     "No such file or directory": lambda path: path.unlink(),
     "changed": lambda path: (path.rename(path.with_name("old")), path.write_bytes(b"what")),
-    "symbolic links": lambda path: (path.rename(path.with_name("old")), path.symlink_to("old")),
+    "symbolic links": lambda path: os.symlink(path.rename(path.with_name("old")), path),
 }
 
 
