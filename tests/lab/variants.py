@@ -52,6 +52,15 @@ _ROWS = (
         memory=640,
         append="crashkernel=256M printk.console_no_auto_verbose=1",
     ),
+    Variant(
+        "kdump-ia32",
+        quick=(),
+        roles=("threads", "dynamic", "panic"),
+        ending="panic",
+        memory=640,
+        append="crashkernel=256M printk.console_no_auto_verbose=1",
+        programs="ia32-panic",
+    ),
     # QEMU's CPU "max" enters the kernel by syscall, as AMD's do from 32-bit code, and Nehalem by sysenter.
     Variant("ia32", quick=QUICK, roles=IA32, formats=("elf",), programs="ia32"),
     Variant("sysenter", roles=IA32, cpu="Nehalem", formats=("elf",), programs="ia32"),
