@@ -71,7 +71,14 @@ _ROWS = (
     Variant("fsgsbase", roles=("threads",), formats=("elf",), programs="segments"),
     # 32-bit kernels, with PAE and without, on a 32-bit CPU and on a 64-bit one. Above 896 MiB is highmem: the
     # pages of processes come from there first.
-    Variant("pae", roles=IA32, qemu="qemu-system-i386", programs="i386", kernels=("6.1-686-pae",), quick=()),
+    Variant(
+        "pae",
+        roles=IA32,
+        qemu="qemu-system-i386",
+        programs="i386",
+        kernels=("5.10-686-pae", "6.1-686-pae"),
+        quick=(),
+    ),
     Variant(
         "highmem",
         roles=IA32,
