@@ -28,6 +28,10 @@ Options:
                   16 ELF  ELF header pages of file-backed private memory
                  128 DONTDUMP  memory marked MADV_DONTDUMP, when its kind is selected, too
                not given: the process's own /proc/PID/coredump_filter
+  --sysroot DIR
+               take pages of executables and libraries that are not in memory from the files under DIR, which
+               is laid out as the root of the dumped machine; only from a file with the build ID of the mapped
+               one (where the dump does not hold that: of its size, and with the pages that the dump holds)
   --strict     exit 1 when something of what is selected is not there; what is there is written all the same
   --dump PATH  the dump, when it is no longer where the stream says
   -v LEVEL     what to say on standard error: sum of 1 progress, 2 library errors, 4 page faults [default: 4]
@@ -39,6 +43,7 @@ Examples:
   gc-pages -f AP,AS,ELF < maps.gc > pages.gc
   gc-pages < maps.gc | gc-cat
   gc-pages --strict -v 1 < maps.gc > pages.gc
+  gc-pages --sysroot /srv/images/web7 < maps.gc > pages.gc
 """
 
 
@@ -49,9 +54,11 @@ def main(argv: list[str] | None = None) -> int:
 
 def _pages(arguments: run.Arguments, report: run.Report) -> None:
     chosen = run.chosen_filter(arguments)
+    sysroot = run.sysroot(arguments, report)
     header, image, records = run.from_stream(arguments)
     account = Account(report, image.dump)
-    run.emit(header, account.told(add_pages(records, image, header.rules, chosen)), report)
+    planned = add_pages(records, image, header.rules, chosen, sysroot=sysroot)
+    run.emit(header, account.told(planned), report)
     if arguments["--strict"]:
         account.demand_whole()
 
