@@ -113,9 +113,9 @@ def data_of(path: Path) -> str:
 
 
 def cores(dump: str | Path, pids: list[str], folder: Path) -> dict[str, str]:
-    """What is in the cores of processes out of a dump."""
+    """What is in the cores of processes out of a dump, each with its own filter."""
     folder.mkdir()
-    pipeline.run("gc-core", "--no-cache", "-o", str(folder / "core.%p"), "-f", "127", str(dump), *pids)
+    pipeline.run("gc-core", "--no-cache", "-o", str(folder / "core.%p"), str(dump), *pids)
     return {path.name: data_of(path) for path in sorted(folder.iterdir())}
 
 
