@@ -47,7 +47,8 @@ def main(argv: list[str] | None = None) -> int:
 def _pages(arguments: run.Arguments, report: run.Report) -> None:
     chosen = run.chosen_filter(arguments)
     header, image, records = run.from_stream(arguments)
-    run.emit(header, run.tell_gaps(add_pages(records, image, header.rules, chosen), report), report)
+    pages = add_pages(records, image, header.rules, chosen)
+    run.emit(header, run.tell_gaps(pages, report), report, {"filter": chosen})
 
 
 if __name__ == "__main__":

@@ -108,7 +108,9 @@ def _headers(notes: Sequence[Note], release: str, bits: int, bitmap_blocks: int,
     utsname = (b"Linux", b"", release.encode(), b"", MACHINE_NAMES[bits], b"")
     names = b"".join(name[:64].ljust(65, b"\0") for name in utsname)
     cpus = sum((note.owner, note.type) == ("CORE", NT_PRSTATUS) for note in notes)
-    numbers = struct.pack("<10I", ZLIB, PAGE_SIZE, sub_blocks, 2 * bitmap_blocks, max_mapnr & _U32, 0, 0, 0, 0, cpus)
+    numbers = struct.pack(
+        "<10I", ZLIB, PAGE_SIZE, sub_blocks, 2 * bitmap_blocks, max_mapnr & _U32, 0, 0, 0, 0, cpus
+    )
     first = (KDUMP + struct.pack("<i", VERSION) + names).ljust(machine.status, b"\0") + numbers
     return first.ljust(PAGE_SIZE, b"\0") + behind.ljust(sub_blocks * PAGE_SIZE, b"\0")
 

@@ -1,7 +1,7 @@
 """Why a page is not in a dump that was trimmed: as the whole dump said, or because it was left out.
 
-gc-trim puts that into a note of its own: the whole dump's reasons, NUL behind each, and behind another NUL those page
-frames that had been asked for and were absent already: first, end (exclusive) and number of the reason of each run.
+gc-trim puts that into a note of its own: the whole dump's reasons, NUL behind each, and behind another NUL those
+page frames that had been asked for and were absent already: first, end (exclusive) and reason of each run.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A dump that remembers what is read of it, so that a smaller one can be written that answers the same questions."""
+"""A dump that notes what is read of it, so that a smaller one can be written that answers the same questions."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from gcoretools.dumps.dump import Buffer, Dump, Pfns
+from gcoretools.dumps.dump import Buffer, Dump, Note, Pfns
+from gcoretools.dumps.notes import VMCOREINFO, vmcoreinfo_note
+from gcoretools.dumps.search import find_vmcoreinfo
 from gcoretools.errors import PageAbsent
 
 # Remembered one by one up to so many, then put together.
@@ -21,10 +23,13 @@ class Recorder(Dump):
 
     Args:
         dump: the one that is read.
+
+    Attributes:
+        notes: those of the dump, and VMCOREINFO, also where that stands in memory only: the search for it is over.
     """
 
     def __init__(self, dump: Dump) -> None:
-        self.path, self.format, self.notes = dump.path, dump.format, dump.notes
+        self.path, self.format, self.notes = dump.path, dump.format, _notes(dump)
         self.reasons, self.fingerprint, self.moving = dump.reasons, dump.fingerprint, dump.moving
         self._dump = dump
         self._read, self._missed = _Frames(), _Frames()
@@ -66,6 +71,13 @@ class Recorder(Dump):
     def why(self, pfns: Pfns) -> NDArray[np.uint8]:
         """As the dump itself says."""
         return self._dump.why(pfns)
+
+
+def _notes(dump: Dump) -> tuple[Note, ...]:
+    if vmcoreinfo_note(dump):
+        return dump.notes
+    text = find_vmcoreinfo(dump)
+    return (*dump.notes, Note(VMCOREINFO, 0, text)) if text else dump.notes
 
 
 class _Frames:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 # DATA has its bytes in a page frame of the dump, STORED elsewhere in the dump, or beside it. They and ZERO, which
-# was never touched, go into the core. EMPTY is asked for elsewhere. All others are gaps.
+# was never touched, go into the core. EMPTY is asked for elsewhere. All others are gaps; EXCLUDED and all
+# numbers above it are pages that the dump does not hold, one for each of its reasons (Dump.why).
 (
     DATA,
     STORED,
     ZERO,
-    EXCLUDED,
     SWAPPED,
     NOT_MAPPED,
     NO_TABLE,
@@ -18,6 +18,7 @@ from __future__ import annotations
     POISONED,
     PRIVATE,
     EMPTY,
+    EXCLUDED,
 ) = range(13)
 
 WITH_BYTES = (DATA, STORED)
