@@ -21,6 +21,7 @@ from gcoretools.stages.pages import add_pages
 from gcoretools.stages.regs import add_registers
 from gcoretools.stages.tasks import Tasks
 from gcoretools.stream import to_wire
+from gcoretools.sysroot.backing import Sysroot
 
 # What a stage's arguments came to.
 Settings = dict[str, Any]
@@ -33,14 +34,15 @@ STAGES: dict[str, Stage] = {
     "gc-maps": lambda records, image, header, settings: add_mappings(records, image),
     "gc-regs": lambda records, image, header, settings: add_registers(records, image),
     "gc-pages": lambda records, image, header, settings: add_pages(
-        records, image, header.rules, settings.get("filter")
+        records, image, header.rules, settings.get("filter"), sysroot=_sysroot(settings)
     ),
 }
 
 
 # What each setting can be: a stream is untrusted.
 SETTINGS: dict[str, Callable[[object], bool]] = {
-    "vmlinux": lambda value: value is None or (isinstance(value, str) and bool(value)),
+    "k": lambda value: value is None or isinstance(value, str),
+    "sysroot": lambda value: value is None or isinstance(value, str),
     "selectors": lambda value: isinstance(value, list) and all(isinstance(item, str) for item in value),
     "comm": lambda value: value is None or isinstance(value, str),
     "kernel_threads": lambda value: isinstance(value, bool),
@@ -69,7 +71,7 @@ class Replay:
 
         Raises StreamError when the settings cannot be, and what the stages raise.
         """
-        vmlinux = self._first.get("vmlinux")
+        vmlinux = self._first.get("k")
         image = Image(dump, resolve_kernel(dump, Path(vmlinux) if vmlinux else None, use_cache=False))
         header = Header(FORMAT, VERSION, [], {}, kernel_to_plain(image.kernel), core_rules(image))
         yield header
@@ -96,6 +98,16 @@ class Replay:
                 state.update(len(part).to_bytes(8, "little"))
                 state.update(part)
         return said.hexdigest(), registers.hexdigest()
+
+
+def _sysroot(settings: Settings) -> Sysroot | None:
+    """The folder of --sysroot, of which everything was told before."""
+    folder = settings.get("sysroot")
+    return Sysroot(Path(folder), _say_nothing, _say_nothing) if folder else None
+
+
+def _say_nothing(_: str) -> None:
+    pass
 
 
 def _checked(stage: dict[str, object]) -> tuple[str, Settings]:

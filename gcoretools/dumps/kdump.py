@@ -27,6 +27,9 @@ EXCLUDED, NO_MEMORY, LOST, DAMAGED = range(4)
 
 _ZERO = bytes(PAGE_SIZE)
 
+# makedumpfile(8): the bits of -d that leave out memory of processes.
+USER_MEMORY = {2: "page caches", 4: "page caches with private data", 8: "user pages"}
+
 
 class KdumpDump(Dump):
     """A dump whose pages are compressed one by one, each behind its descriptor.
@@ -54,6 +57,7 @@ class KdumpDump(Dump):
         self._left_out = read_left_out(path, self.notes)
         excluded = self._exists.total - self._held.total
         self.reasons = self._left_out.reasons if self._left_out else _reasons(headers, excluded)
+        self.remedy = _remedy(headers.dump_level) if excluded else ""
 
     def present(self, pfns: Pfns) -> NDArray[np.bool_]:
         """Which of these page frames the second bitmap has, with a descriptor that can be."""
@@ -150,3 +154,12 @@ def _reasons(headers: Headers, excluded: int) -> tuple[str, ...]:
     level = f"excluded from the dump (makedumpfile -d {headers.dump_level})"
     lost = "not in the dump, which is incomplete (its writer ran out of space)"
     return (level if excluded else nowhere), nowhere, lost, "damaged in the dump (its place there cannot be)"
+
+
+def _remedy(level: int) -> str:
+    """What of a process's memory a dump level leaves out, and the level that does not."""
+    left_out = [f"{what} ({bit})" for bit, what in USER_MEMORY.items() if level & bit]
+    if not left_out:
+        return ""
+    kept = level & ~sum(USER_MEMORY)
+    return f"makedumpfile -d {level} leaves out {', '.join(left_out)}: -d {kept} keeps all memory of processes"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-# DATA has its bytes in a page frame of the dump, STORED elsewhere in the dump, or beside it. They and ZERO, which
-# was never touched, go into the core. EMPTY is asked for elsewhere. All others are gaps; EXCLUDED and all
-# numbers above it are pages that the dump does not hold, one for each of its reasons (Dump.why).
+# DATA has its bytes in a page frame of the dump, STORED elsewhere in the dump, or beside it, IN_FILE in the mapped
+# file. They and ZERO, which was never touched, go into the core. EMPTY is asked for elsewhere. All others are gaps;
+# EXCLUDED and all numbers above it are pages that the dump does not hold, one for each of its reasons (Dump.why).
 (
     DATA,
     STORED,
+    IN_FILE,
     ZERO,
     SWAPPED,
     NOT_MAPPED,
@@ -19,9 +20,9 @@ from __future__ import annotations
     PRIVATE,
     EMPTY,
     EXCLUDED,
-) = range(13)
+) = range(14)
 
-WITH_BYTES = (DATA, STORED)
+WITH_BYTES = (DATA, STORED, IN_FILE)
 
 GAP_REASONS = {
     SWAPPED: "swapped out",

@@ -132,8 +132,8 @@ WRONG: dict[str, Callable[[list[dict[str, Any]]], object]] = {
     "does not say what gc-maps did": lambda maps: maps[0]["history"][1].pop("settings"),
     "'x' is neither a PID": lambda maps: maps[0]["history"][0]["settings"].update(selectors=["x"]),
     "had selectors 5, which cannot": lambda maps: maps[0]["history"][0]["settings"].update(selectors=5),
-    "/nowhere: No such file": lambda maps: maps[0]["history"][0]["settings"].update(vmlinux="/nowhere"),
-    "had vmlinux {}, which cannot": lambda maps: maps[0]["history"][0]["settings"].update(vmlinux={}),
+    "/nowhere: No such file": lambda maps: maps[0]["history"][0]["settings"].update(k="/nowhere"),
+    "had k {}, which cannot": lambda maps: maps[0]["history"][0]["settings"].update(k={}),
     "gc-maps had filter -1, which cannot": lambda maps: maps[0]["history"][1]["settings"].update(filter=-1),
     "gc-maps had colour 'red', which": lambda maps: maps[0]["history"][1]["settings"].update(colour="red"),
 }
