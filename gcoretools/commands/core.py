@@ -9,11 +9,14 @@ from gcoretools.commands import progress, run, show
 from gcoretools.commands.account import Account
 from gcoretools.core.pattern import core_name
 from gcoretools.core.writer import new_file
+from gcoretools.errors import PageCorrupt
+from gcoretools.kernel.image import Image
 from gcoretools.records import Process, Regs, Thread
 from gcoretools.stages.elf import write_cores
 from gcoretools.stages.maps import add_mappings
 from gcoretools.stages.pages import add_pages
 from gcoretools.stages.regs import Recovery
+from gcoretools.stages.source import verified
 from gcoretools.stages.tasks import Tasks
 
 USAGE = """gc-core: write the ELF cores of processes in a kernel crash dump, each to a file of its own.
@@ -78,12 +81,23 @@ def _core(arguments: run.Arguments, report: run.Report) -> None:
         report.registers(found)
         return found
 
-    mapped = add_mappings(Tasks(image).selected(arguments["SELECTOR"]), image)
-    records = progress.shown(add_pages(mapped, image, header.rules, chosen, True, sysroot))
     account = Account(report, image.dump)
-    for process in write_cores(header, account.told(records), output, recover, zero):
-        report.say(run.PROGRESS, f"pid {process.pid}: {process.comm}: done")
-        show.saved(core_name(arguments["-o"], process))
+    taken = 0
+
+    def take(image: Image, selectors: list[str]) -> None:
+        nonlocal taken
+        mapped = add_mappings(Tasks(image).selected(selectors), image)
+        records = progress.shown(add_pages(mapped, image, header.rules, chosen, True, sysroot))
+        for process in write_cores(header, account.told(records), output, recover, zero):
+            taken += 1
+            report.say(run.PROGRESS, f"pid {process.pid}: {process.comm}: done")
+            show.saved(core_name(arguments["-o"], process))
+
+    try:
+        take(image, arguments["SELECTOR"])
+    except PageCorrupt as error:
+        report.say(run.PAGE_FAULTS, f"{error}: once more, with every page tried before")
+        take(verified(image), arguments["SELECTOR"][taken:])
     if arguments["--strict"]:
         account.demand_whole()
 

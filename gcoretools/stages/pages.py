@@ -14,6 +14,7 @@ from gcoretools.kernel.core_rules import ELF_MAGIC
 from gcoretools.kernel.image import Image
 from gcoretools.kernel.page_state import DATA, WITH_BYTES, ZERO
 from gcoretools.kernel.residence import Piece, Residence
+from gcoretools.kernel.steady import SteadyResidence
 from gcoretools.records import DATA_LIMIT, Done, Extent, Pages, Process, Record, Unread, Vma
 from gcoretools.sysroot.backing import Backed, Sysroot
 
@@ -67,11 +68,9 @@ class _Plan:
         self._rules = rules
         self._unread = unread
         self._chosen = from_kernel(process.coredump_filter) if chosen is None else chosen
-        self._residence = Residence(image, process)
+        self._residence = SteadyResidence(image, process) if image.dump.moving else Residence(image, process)
         self._vmas: list[Vma] = []
         self._chain = Backed(image, self._residence, self._vmas, sysroot) if sysroot else self._residence
-        self._moving = image.dump.moving
-        self._kept: dict[int, list[Piece]] = {}
         self.data = self.zero = 0
         self.gaps: dict[str, int] = {}
 
@@ -115,16 +114,9 @@ class _Plan:
         if not vma.dump_size:
             return
         try:
-            pieces = self._chain.pieces(vma, vma.dump_size)
-            yield from self._kept_still(vma, pieces) if self._moving else pieces
+            yield from self._chain.pieces(vma, vma.dump_size)
         except GcoreError as error:
             raise type(error)(f"pid {self._process.pid}: mapping at {vma.start:#x}: {error}") from error
-
-    def _kept_still(self, vma: Vma, pieces: Iterator[Piece]) -> list[Piece]:
-        """The pieces that were found first: a running kernel changes its page tables between plan and data."""
-        if vma.start not in self._kept:
-            self._kept[vma.start] = list(pieces)
-        return self._kept[vma.start]
 
     def _meaning(self, piece: Piece) -> tuple[str, str]:
         if piece.state in WITH_BYTES:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import sys
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from .packages import run
 from .variants import Variant
 
 ROOT = Path(__file__).parents[2]
-INIT = Path(__file__).with_name("guestlive") / "init"
+GUEST = Path(__file__).with_name("guestlive")
 
 # The last process lives on until the machine panics; the kernel writes a core of the others before.
 LIVE = Variant(
@@ -34,7 +33,7 @@ LIVE = Variant(
 
 # What the commands have imported, and the libraries below them, when they have done their work.
 CLOSURE = """
-import sys
+import importlib, pathlib, resource, sys
 from gcoretools.commands import cat, core, elf, maps, pages, regs, tasks
 assert core.main(["--no-cache", "-o", sys.argv[3], sys.argv[1], sys.argv[2]]) == 0
 for module in list(sys.modules.values()):
@@ -49,7 +48,7 @@ class Lived:
 
     Attributes:
         live, captured: what the commands made of /proc/kcore, and of /proc/vmcore in the capture kernel: core.PID,
-            and of each command NAME, NAME.words and NAME.time.
+            and of each command NAME, NAME.words and NAME.peak.
         cores: those that the kernel wrote itself.
         vmcore: what the capture kernel saved.
     """
@@ -62,10 +61,8 @@ class Lived:
 
 
 def peak(out: Path, name: str) -> int:
-    """The most memory that a command had, in KiB, as the guest's `time -v` tells."""
-    found = re.search(r"Maximum resident set size \(kbytes\): (\d+)", (out / f"{name}.time").read_text())
-    assert found
-    return int(found[1])
+    """The most memory that a command had, in KiB (getrusage)."""
+    return int((out / f"{name}.peak").read_text())
 
 
 def live(captured: Capture, work: Path) -> Lived:
@@ -91,7 +88,8 @@ def live(captured: Capture, work: Path) -> Lived:
 def _build(captured: Capture, rough: Path) -> None:
     """The guest of every capture, with another first process, and Python."""
     build(captured.boot, "x86_64", rough / "root", rough / "initrd")
-    shutil.copy(INIT, rough / "root/init")
+    for path in GUEST.iterdir():
+        shutil.copy(path, rough / "root")
     (rough / "root/init").chmod(0o755)
     _put_python(captured, rough)
     write_cpio(rough / "root", rough / "initrd")
