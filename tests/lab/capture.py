@@ -8,11 +8,11 @@ import time
 from pathlib import Path
 
 from .archive import unpack
-from .boot import Boot
+from .boot import MORE_MODULES, Boot
 from .errors import LabError
 from .facts import collect
 from .folders import scratch
-from .initramfs import GUEST, GUEST32, PROGRAMS, PROGRAMS_OF, build, write_cpio
+from .initramfs import GUEST, PROGRAMS, PROGRAMS_OF, SOURCES_OF, build, write_cpio
 from .machine import QEMU, Machine
 from .packages import run
 from .variants import Variant
@@ -46,7 +46,10 @@ def recipe(boot: Boot, variant: Variant) -> str:
     words += arguments(variant, Path("kernel"), Path("initrd"), [])
     words += [path.read_text() for path in sorted(GUEST.iterdir())]
     if PROGRAMS_OF[variant.programs] is not PROGRAMS:
-        words += [repr(PROGRAMS_OF[variant.programs]), *(path.read_text() for path in sorted(GUEST32.iterdir()))]
+        words.append(repr(PROGRAMS_OF[variant.programs]))
+    for folder in SOURCES_OF.get(variant.programs, ()):
+        words += [path.read_text() for path in sorted(folder.iterdir())]
+    words += MORE_MODULES.get(variant.modules, ())
     return hashlib.sha256("\0".join(words).encode()).hexdigest()[:12]
 
 
@@ -105,7 +108,7 @@ def _dump_panicked(machine: Machine, disk: Path, out: Path) -> None:
 def make(boot: Boot, variant: Variant, work: Path) -> None:
     """Make a capture in an empty folder: the dumps, cores/, facts.json, registers.txt, serial.log, sysroot/."""
     with scratch(work / "scratch") as rough:
-        build(boot, variant.programs, rough / "root", rough / "initrd")
+        build(boot, variant.programs, variant.modules, rough / "root", rough / "initrd")
         if variant.ending == "panic":
             _put_capture_kernel(boot, rough)
         disks = [_fresh_disk(rough / "vda"), _fresh_disk(rough / "vdb")]

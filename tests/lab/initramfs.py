@@ -33,6 +33,12 @@ PROGRAMS_OF = {
     | {"gctest": (GCTEST_IA32, (*STATIC, *IA32)), "gctest-dynamic": (GCTEST_IA32, ("-fPIE", "-pie", *IA32))},
     "segments": PROGRAMS | {"gctest": (GCTEST_SEGMENTS, (*STATIC, FIRST_COUNTS))},
 }
+# Guests whose processes swap their memory out.
+GUEST_SWAP = GUEST.with_name("guest_swap")
+GCTEST_SWAP = ("../guest_swap/swap.c", *(s for s in GCTEST if s != "main.c"))
+PROGRAMS_OF["swap"] = {"gctest": (GCTEST_SWAP, STATIC), "pack": PROGRAMS["pack"]}
+# The folders beside GUEST that each of them takes sources from.
+SOURCES_OF = {"ia32": (GUEST32,), "segments": (GUEST32,), "swap": (GUEST_SWAP,)}
 FOLDERS = ("bin", "dev", "proc", "sys", "tmp", "cores", "facts", "files", "modules", "lib64")
 
 
@@ -49,7 +55,7 @@ def libraries(program: Path) -> Iterator[Path]:
         yield Path(path)
 
 
-def build(boot: Boot, programs: str, root: Path, archive: Path) -> None:
+def build(boot: Boot, programs: str, modules: str, root: Path, archive: Path) -> None:
     """Lay out the tree below root and write it as a cpio archive (newc, not compressed)."""
     for name in FOLDERS:
         (root / name).mkdir(parents=True, exist_ok=True)
@@ -57,11 +63,12 @@ def build(boot: Boot, programs: str, root: Path, archive: Path) -> None:
     shutil.copy(GUEST / "init", root / "init")
     (root / "init").chmod(0o755)
     compile_programs(programs, root / "bin")
-    for library in libraries(root / "bin/gctest-dynamic"):
+    for library in libraries(root / "bin/gctest-dynamic") if "gctest-dynamic" in PROGRAMS_OF[programs] else ():
         target = root / library.relative_to("/")
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(library, target)
-    shutil.copytree(boot.modules, root / "modules", dirs_exist_ok=True)
+    for folder in (boot.modules, *([boot.more_modules(modules)] if modules else [])):
+        shutil.copytree(folder, root / "modules", dirs_exist_ok=True)
     write_cpio(root, archive)
 
 

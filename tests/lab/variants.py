@@ -34,6 +34,7 @@ class Variant:
     append: str = ""
     formats: tuple[str, ...] = ("elf", "kdump-zlib")
     programs: str = "x86_64"  # the key of PROGRAMS_OF: what the guest runs
+    modules: str = ""  # a key of MORE_MODULES: what the guest loads besides
     kernels: tuple[str, ...] = tuple(KERNELS)  # those that it is made for
     quick: tuple[str, ...] = ("6.1",)  # those of them in `make test`; `make matrix` has all
 
@@ -56,6 +57,26 @@ _ROWS = (
     # Segment bases by descriptors: where the CPU has FSGSBASE, the kernel reads them another way.
     Variant("segments", roles=("threads",), cpu="Nehalem", formats=("elf",), programs="segments"),
     Variant("fsgsbase", roles=("threads",), formats=("elf",), programs="segments"),
+    # A process for each compressor that the kernel has, its memory on a zram device of its own.
+    Variant(
+        "zram",
+        roles=tuple(f"zram-{name}" for name in ("lzo", "lzo-rle", "lz4", "lz4hc", "zstd", "deflate")),
+        memory=512,
+        formats=("elf",),
+        programs="swap",
+        modules="swap",
+        kernels=("5.10", "6.1"),
+    ),
+    Variant(
+        "zram-own",  # compressors of zram's own (84112e314f69, 6.12)
+        roles=tuple(f"zram-{name}" for name in ("lz4", "lz4hc", "zstd", "deflate")),
+        memory=512,
+        formats=("elf",),
+        programs="swap",
+        modules="swap",
+        kernels=("6.12", "7.2"),
+        quick=("7.2",),
+    ),
     Variant("traced", roles=("traced",), ending="facts", formats=("elf",)),
     Variant("crowd", roles=CROWDS, ending="facts", memory=1536, formats=("elf",), kernels=("6.1",)),
     Variant("bench", roles=("bench",), ending="facts", memory=2560, formats=("elf",), kernels=("6.1",)),
