@@ -1,0 +1,39 @@
+"""DEFLATE (RFC 1951), bare or as zlib wraps it (RFC 1950)."""
+
+from __future__ import annotations
+
+import zlib
+
+from gcoretools.compression.block import Buffer, whole
+
+ZLIB, RAW = zlib.MAX_WBITS, -zlib.MAX_WBITS
+"""How zlib is told the wrapping, and the largest window: the kernel's own have 2 or 32 KiB (crypto/deflate.c)."""
+
+
+def zlib_block(data: Buffer, size: int) -> bytes:
+    """`size` bytes out of a zlib stream. Raises ValueError when it is damaged, or holds more or fewer."""
+    return _inflated(data, size, ZLIB)
+
+
+def deflate_block(data: Buffer, size: int) -> bytes:
+    """`size` bytes out of a bare DEFLATE stream, as the kernel's "deflate" is; errors as for `zlib_block`."""
+    return _inflated(data, size, RAW)
+
+
+def zlib_head(data: Buffer, size: int) -> bytes:
+    """The first `size` bytes of a zlib stream, with no more of it looked at; errors as for `zlib_block`."""
+    try:
+        return whole(zlib.decompressobj().decompress(data, size), size)
+    except zlib.error as error:
+        raise ValueError(str(error)) from error
+
+
+def _inflated(data: Buffer, size: int, wrapping: int) -> bytes:
+    stream = zlib.decompressobj(wrapping)
+    try:
+        plain = stream.decompress(data, size + 1)
+    except zlib.error as error:
+        raise ValueError(str(error)) from error
+    if not stream.eof and len(plain) <= size:
+        raise ValueError("it is cut")
+    return whole(plain, size)
