@@ -3,6 +3,9 @@
 PYTHON = python3
 BIN = .venv/bin
 SOURCES = gcoretools tests examples
+# How many tests run at a time: in the lab each may boot a machine, of one busy CPU and up to 2.5 GiB.
+JOBS = 2
+PYTEST = $(BIN)/pytest -n $(JOBS) --dist worksteal
 
 .PHONY: demo venv lint test matrix bench
 
@@ -26,12 +29,12 @@ lint: venv
 
 # Everything, with the kernels that cover most: some minutes.
 test: lint
-	$(BIN)/pytest tests/unit
-	$(BIN)/pytest tests/lab
+	$(PYTEST) tests/unit
+	$(PYTEST) tests/lab
 
 # Every kernel of the lab's table.
 matrix: venv
-	$(BIN)/pytest tests/lab --kernels all
+	$(PYTEST) tests/lab --kernels all
 
 # How long it takes, beside cp and the peers (drgn, crash) where they are installed.
 bench: venv

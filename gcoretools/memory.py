@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
-from gcoretools.dumps.dump import PAGE_SIZE, Dump
-from gcoretools.errors import KernelDataError
-from gcoretools.paging import Paging
+from gcoretools.dumps.dump import PAGE_SHIFT, PAGE_SIZE, Dump
+from gcoretools.errors import KernelDataError, PageAbsent
+from gcoretools.paging import Paging, Words
 
 # Translations kept for later; a kernel's direct map takes a few thousand, its stacks as many as there are tasks.
 TRANSLATIONS_KEPT = 1 << 16
+
+# What stands for the frame of an address without a page; no dump has it.
+NO_FRAME = (1 << 64) - 1
+
+# Bytes of pages and of structures that `gather` handles together.
+GATHER_LIMIT = 1 << 24
 
 # The largest single structure that we ever read in one piece (BTF of a large kernel is some 10 MiB).
 READ_LIMIT = 1 << 28
@@ -81,6 +88,56 @@ class AddressSpace:
                 break
             va += step
         return found
+
+    def frames(self, addresses: Words) -> Words:
+        """The page frame of each of these virtual addresses, NO_FRAME where there is no page or no table of it."""
+        pages, back = np.unique(addresses >> np.uint64(PAGE_SHIFT), return_inverse=True)
+        frames = np.full(len(pages), NO_FRAME, np.uint64)
+        at = 0
+        while at < len(pages):
+            first, end = int(pages[at]), at + 1
+            try:
+                pa, contiguous = self.translate(first << PAGE_SHIFT)
+            except (KernelDataError, PageAbsent):
+                pass
+            else:
+                end = int(np.searchsorted(pages, np.uint64(first + (contiguous >> PAGE_SHIFT))))
+                frames[at:end] = pages[at:end] - np.uint64(first) + np.uint64(pa >> PAGE_SHIFT)
+            at = end
+        found: Words = frames[back.reshape(-1)]
+        return found
+
+    def gather(self, addresses: Words, size: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        """The `size` bytes at each of many virtual addresses.
+
+        Returns:
+            a row of bytes for each address, and which of them the dump has; rows that it has not are zeros.
+        """
+        rows = np.zeros((len(addresses), size), np.uint8)
+        held = np.zeros(len(addresses), np.bool_)
+        spanned = (size + PAGE_SIZE - 2) // PAGE_SIZE + 1
+        step = max(GATHER_LIMIT // (8 * size + spanned * PAGE_SIZE), 1)
+        for at in range(0, len(addresses), step):
+            part = slice(at, at + step)
+            self._gather(addresses[part], rows[part], held[part], spanned)
+        return rows, held
+
+    def _gather(self, addresses: Words, rows: NDArray[np.uint8], held: NDArray[np.bool_], spanned: int) -> None:
+        """Fills in `rows` and `held`; each row lies in at most `spanned` pages."""
+        size = rows.shape[1]
+        starts = addresses & np.uint64(PAGE_SIZE - 1)
+        used = (starts + np.uint64(size + PAGE_SIZE - 1)) >> np.uint64(PAGE_SHIFT)
+        pages = addresses[:, None] + np.arange(spanned, dtype=np.uint64) * np.uint64(PAGE_SIZE)
+        pages = np.minimum(pages, (addresses + (used - np.uint64(1)) * np.uint64(PAGE_SIZE))[:, None])
+        frames = self.frames(pages.ravel()).reshape(pages.shape)
+        held[:] = self.dump.present(frames.ravel()).reshape(pages.shape).all(axis=1)
+        if not held.any():
+            return
+        needed, places = np.unique(frames[held], return_inverse=True)
+        data = np.frombuffer(self.dump.pages(needed), np.uint8)
+        inside = starts[held].astype(np.int64)[:, None] + np.arange(size)
+        page = np.take_along_axis(places.reshape(-1, spanned), inside >> PAGE_SHIFT, axis=1)
+        rows[held] = data[(page << PAGE_SHIFT) + (inside & (PAGE_SIZE - 1))]
 
     def _walk(self, va: int) -> tuple[int, int]:
         """Physical address and log2 of the size of the page that holds `va`."""

@@ -127,6 +127,7 @@ class Vma(Record):
     mode: U32  # st_mode of the file
     name: str  # path as the kernel would print it, "[heap]", "[stack]", "[vdso]", or ""
     faultable: bool  # an empty page-table entry can be filled from the file or the mapping's owner
+    mapping: U64 = 0  # virtual address of the file's struct address_space, whose cache has its pages; 0: none
     dump_size: int = -1  # bytes that the filter selects, from `start` on; -1: gc-pages has not decided yet
 
 

@@ -32,11 +32,21 @@ path                mnt:8 dentry:8
 fs_struct           root:path
 vfsmount            mnt_root:8
 mount               mnt:vfsmount mnt_parent:8 mnt_mountpoint:8
-super_block         s_dev:4
-inode               i_ino:8 i_mode:2 i_nlink:4 i_sb:8 i_flags:4
+super_block         s_dev:4 s_magic:8 s_fs_info:8
+xarray              xa_head:8
+xa_node             shift:1 slots:512
+radix_tree_root     rnode:8 height:4
+radix_tree_node     shift:1 slots:512
+address_space       host:8 i_pages:xarray
+page                flags:8 index:8 mapping:8 compound_head:8
+mem_section         section_mem_map:8
+pglist_data         node_mem_map:8 node_start_pfn:8 node_spanned_pages:8
+hstate              order:4
+hugetlbfs_sb_info   hstate:8
+inode               i_ino:8 i_mode:2 i_nlink:4 i_sb:8 i_flags:4 i_size:-8
 dentry              d_parent:8 d_inode:8 d_op:8 d_name.name:8 d_name.len:4 d_hash.pprev:8
 dentry_operations   d_dname:8
-file                f_path.mnt:8 f_path.dentry:8
+file                f_path.mnt:8 f_path.dentry:8 f_mapping:8
 vm_operations_struct name:8 fault:8
 vm_special_mapping  name:8
 vdso_image          data:8 size:8
@@ -74,7 +84,8 @@ SIZES = {"thread_union": 8192, "pt_regs": 168, "uid_gid_extent": 12}
 
 CONSTANTS = {
     "PIDTYPE_PID": 0, "PIDTYPE_PGID": 2, "PIDTYPE_SID": 3, "MM_FILEPAGES": 0, "MM_ANONPAGES": 1,
-    "MM_SHMEMPAGES": 3, "maple_dense": 0, "maple_leaf_64": 1, "maple_range_64": 2, "maple_arange_64": 3,
+    "MM_SHMEMPAGES": 3, "PG_uptodate": 2, "PG_hwpoison": 21,
+    "maple_dense": 0, "maple_leaf_64": 1, "maple_range_64": 2, "maple_arange_64": 3,
 }  # fmt: skip
 
 # Arrays of any length: to the kernel's types their size is 0.

@@ -6,6 +6,9 @@ from gcoretools.arch.formats import CoreFormat
 from gcoretools.errors import LayoutError
 from gcoretools.paging import Level, Paging
 
+# Of the kernel, in bytes.
+POINTER_SIZE = 8
+
 # arch/x86/include/asm/page_64_types.h: link address of the kernel image.
 START_KERNEL_MAP = 0xFFFFFFFF80000000
 

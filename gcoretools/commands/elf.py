@@ -6,9 +6,9 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from functools import cache
-from pathlib import Path
 
 from gcoretools.commands import run, show
+from gcoretools.core.pattern import core_name
 from gcoretools.core.writer import new_file, standard_output
 from gcoretools.errors import StreamError, UsageError
 from gcoretools.records import Header, Process, Record, Regs, Thread
@@ -50,34 +50,19 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _elf(arguments: run.Arguments, report: run.Report) -> None:
-    if arguments["--gaps"] not in ("absent", "zero"):
-        raise UsageError(f"--gaps {arguments['--gaps']}: gaps are absent or zero")
+    zero = run.gaps_are_zero(arguments)
     template = arguments["-o"]
     if template is None and sys.stdout.isatty():
         raise UsageError("a core does not go to a terminal: redirect it, or give -o core.%p")
     records = run.tell_origins(run.read(), report)
     header = next(records)
     assert isinstance(header, Header)
-    output = (lambda process: new_file(_named(template, process))) if template else _single_output()
-    zero = arguments["--gaps"] == "zero"
+    output = (lambda process: new_file(core_name(template, process))) if template else _single_output()
     recover = _recovery(header, arguments["--dump"], report)
     for process in write_cores(header, _with_process(records), output, recover, zero):
         report.say(run.PROGRESS, f"pid {process.pid}: {process.comm}: done")
         if template:
-            print(f"Saved {show.one_line(show.printable(str(_named(template, process))))}", flush=True)
-
-
-def _named(template: str, process: Process) -> Path:
-    """The name that a template gives to a process's core; slashes in the process's name become '!'."""
-    name = process.comm.replace("/", "!")
-    values = {"p": str(process.tgid), "i": str(process.pid), "e": name, "%": "%"}
-    first, *rest = template.split("%%")
-    parts = []
-    for part in [first, *rest]:
-        for key in "pie":
-            part = part.replace(f"%{key}", values[key])
-        parts.append(part)
-    return Path("%".join(parts))
+            show.saved(core_name(template, process))
 
 
 def _single_output() -> Callable[[Process], AbstractContextManager[int]]:

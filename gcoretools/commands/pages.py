@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
 
 from gcoretools.commands import run
-from gcoretools.core.filter import parse_filter
-from gcoretools.records import Done, Process, Record
 from gcoretools.stages.pages import add_pages
 
 USAGE = """gc-pages: extract the memory of processes from a kernel crash dump, as much as the filter selects.
@@ -48,21 +45,9 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _pages(arguments: run.Arguments, report: run.Report) -> None:
-    chosen = None if arguments["-f"] is None else parse_filter(arguments["-f"])
+    chosen = run.chosen_filter(arguments)
     header, image, records = run.from_stream(arguments)
-    run.emit(header, _told(add_pages(records, image, header.rules, chosen), report), report)
-
-
-def _told(records: Iterable[Record], report: run.Report) -> Iterator[Record]:
-    """The records, with what could not be found told at the end of each process."""
-    process = None
-    for record in records:
-        if isinstance(record, Process):
-            process = record
-        elif isinstance(record, Done) and process and record.gaps:
-            account = ", ".join(f"{size >> 10} KiB {reason}" for reason, size in sorted(record.gaps.items()))
-            report.say(run.PAGE_FAULTS, f"pid {process.pid}: gaps: {account}")
-        yield record
+    run.emit(header, run.tell_gaps(add_pages(records, image, header.rules, chosen), report), report)
 
 
 if __name__ == "__main__":

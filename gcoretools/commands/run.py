@@ -16,6 +16,7 @@ from docopt import DocoptExit, docopt
 
 from gcoretools import __version__
 from gcoretools.commands import show
+from gcoretools.core.filter import parse_filter
 from gcoretools.errors import GcoreError, UsageError
 from gcoretools.kernel.image import Image
 from gcoretools.records import VERSION, Done, Header, Process, Record, Regs
@@ -145,6 +146,18 @@ def from_stream(arguments: Arguments) -> tuple[Header, Image, Iterator[Record]]:
     return header, source.from_header(header, arguments["--dump"]), records
 
 
+def chosen_filter(arguments: Arguments) -> int | None:
+    """The bits of -f; None when it is not given. Raises UsageError."""
+    return None if arguments["-f"] is None else parse_filter(arguments["-f"])
+
+
+def gaps_are_zero(arguments: Arguments) -> bool:
+    """Whether --gaps asks for zeros. Raises UsageError."""
+    if arguments["--gaps"] not in ("absent", "zero"):
+        raise UsageError(f"--gaps {arguments['--gaps']}: gaps are absent or zero")
+    return bool(arguments["--gaps"] == "zero")
+
+
 def emit(header: Header, records: Iterable[Record], report: Report) -> None:
     """Hand records on: as a table to a terminal, as a stream to everything else."""
     header.history.append({"stage": report.name, "version": VERSION, "arguments": sys.argv[1:]})
@@ -163,6 +176,18 @@ def tell_origins(records: Iterable[Record], report: Report) -> Iterator[Record]:
     for record in records:
         if isinstance(record, Regs):
             report.registers(record)
+        yield record
+
+
+def tell_gaps(records: Iterable[Record], report: Report) -> Iterator[Record]:
+    """The records, with what could not be found of a process's memory told at its end."""
+    process = None
+    for record in records:
+        if isinstance(record, Process):
+            process = record
+        elif isinstance(record, Done) and process and record.gaps:
+            account = ", ".join(f"{size >> 10} KiB {reason}" for reason, size in sorted(record.gaps.items()))
+            report.say(PAGE_FAULTS, f"pid {process.pid}: gaps: {account}")
         yield record
 
 

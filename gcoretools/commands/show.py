@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import fields
+from pathlib import Path
 
 from gcoretools.records import Done, Extent, Foreign, Header, Pages, Process, Record, Regs, Thread, Vma
 from gcoretools.stream import to_wire
@@ -121,6 +122,11 @@ def _header(header: Header) -> str:
 def _foreign(record: Record) -> str:
     named = record.fields if isinstance(record, Foreign) else {f.name: "" for f in fields(record)}
     return f"  {named}"
+
+
+def saved(path: Path) -> None:
+    """Print that a core has been written, as crash's gcore does."""
+    print(f"Saved {one_line(printable(str(path)))}", flush=True)
 
 
 def one_line(text: str) -> str:

@@ -36,6 +36,7 @@ class Image:
         arch: the module of gcoretools.arch for it.
         memory: the kernel's own address space.
         paging: geometry of the kernel's and of every process's page table.
+        pointer_size: of the kernel's pointers, in bytes.
     """
 
     def __init__(self, dump: Dump, kernel: Kernel) -> None:
@@ -44,6 +45,7 @@ class Image:
         self.arch = architecture(kernel.arch)
         self.paging: Paging = self.arch.paging(kernel.page_levels, "l1tf_mitigation" in kernel.layout.symbols)
         self.memory = AddressSpace(dump, self.paging, kernel.page_root)
+        self.pointer_size: int = self.arch.POINTER_SIZE
         self._spans: dict[str, tuple[int, int]] = {}
         self._members: dict[str, dict[str, Member]] = {}
         for full, member in kernel.layout.members.items():
@@ -83,7 +85,7 @@ class Image:
 
     def pointer(self, address: int) -> int:
         """The pointer that stands at a virtual address."""
-        return self.memory.integer(address, self.paging.entry_size)
+        return self.memory.integer(address, self.pointer_size)
 
     def list(self, head: int, member: str) -> Iterator[Struct]:
         """The structs on a struct list_head.

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gcoretools.dumps.dump import PAGE_SHIFT, PAGE_SIZE
+from gcoretools.dumps.dump import PAGE_SHIFT, PAGE_SIZE, Buffer
 from gcoretools.errors import KernelDataError, PageAbsent
 from gcoretools.kernel.image import Image
+from gcoretools.kernel.page_state import (
+    DATA,
+    EXCLUDED,
+    GAP_REASONS,
+    NO_TABLE,
+    NOT_MAPPED,
+    SWAPPED,
+    WITH_BYTES,
+    ZERO,
+)
 from gcoretools.kernel.vma import VM_IO, VM_MAYREAD, VM_PFNMAP
-from gcoretools.paging import Entries, MissingTable, PageTable
+from gcoretools.paging import Entries, MissingTable, PageTable, Words
 from gcoretools.records import Process, Vma
 
 # Pages that one Piece speaks of at most: 256 MiB.
@@ -21,15 +31,6 @@ PAGES_AT_ONCE = 1 << 16
 
 # No vdso is nearly this large, in bytes: a longer mapping of that name is damaged, or an invention.
 VDSO_LIMIT = 1 << 20
-
-# What a page can be. DATA and ZERO go into the core; all others are gaps.
-DATA, ZERO, EXCLUDED, SWAPPED, NOT_MAPPED, NO_TABLE = range(6)
-
-GAP_REASONS = {
-    SWAPPED: "swapped out or being migrated",
-    NOT_MAPPED: "a page of a file, not in the page table",
-    NO_TABLE: "its page table is not in the dump",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,17 +40,18 @@ class Piece:
     Attributes:
         start: virtual address, in bytes.
         size: bytes.
-        state: DATA, ZERO, or the kind of gap.
-        frames: for DATA the page frame number of each page; empty otherwise.
+        state: a state of gcoretools.kernel.page_state: DATA, STORED, ZERO, or a kind of gap.
+        places: where the bytes of each page are: for DATA its page frame, for STORED how the store calls it;
+            empty otherwise.
     """
 
     start: int
     size: int
     state: int
-    frames: NDArray[np.uint64]
+    places: Words
 
 
-_NO_FRAMES = np.empty(0, np.uint64)
+_NO_PLACES = np.empty(0, np.uint64)
 
 
 class Residence:
@@ -58,6 +60,9 @@ class Residence:
     Args:
         image: the kernel.
         process: whose page table is walked.
+
+    Attributes:
+        reasons: why a gap is one, by its state.
     """
 
     def __init__(self, image: Image, process: Process) -> None:
@@ -65,6 +70,14 @@ class Residence:
         self._process = process
         self._table = PageTable(image.dump, image.paging, process.page_table)
         self.reasons = GAP_REASONS | {EXCLUDED: image.dump.absent_reason}
+        self._stores: dict[int, Callable[[Words], Buffer]] = {DATA: image.dump.pages}
+
+    def read(self, piece: Piece, first: int, count: int) -> Buffer:
+        """The bytes of `count` pages of a piece WITH_BYTES, from its page number `first` on, wherever they are.
+
+        Raises PageAbsent when one is not there, DumpError when its data is corrupt.
+        """
+        return self._stores[piece.state](np.ascontiguousarray(piece.places[first : first + count]))
 
     def pieces(self, vma: Vma, size: int) -> Iterator[Piece]:
         """The pieces of the first `size` bytes of a mapping, without overlap or hole, ascending."""
@@ -93,12 +106,12 @@ class Residence:
         for at in range(0, len(entries.va), step):
             batch = slice(at, at + step)
             va, raw = _pages(entries.va[batch], entries.page_size), entries.raw[batch]
-            state, frames = self._states(raw, entries.page_size)
+            state, places = self._states(raw, entries.page_size)
             low, high = np.searchsorted(va, np.array([start, end], np.uint64))
-            yield from _runs(va[low:high], state[low:high], frames[low:high])
+            yield from _runs(va[low:high], state[low:high], places[low:high])
 
-    def _states(self, raw: NDArray[np.uint64], page_size: int) -> tuple[NDArray[np.uint8], NDArray[np.uint64]]:
-        """State and page frame of each 4 KiB page behind these entries."""
+    def _states(self, raw: Words, page_size: int) -> tuple[NDArray[np.uint8], Words]:
+        """State and place of each 4 KiB page behind these entries."""
         paging, dump = self._image.paging, self._image.dump
         per_entry = page_size // PAGE_SIZE
         frames = _pages(paging.physical(raw, page_size), page_size) >> np.uint64(PAGE_SHIFT)
@@ -126,7 +139,7 @@ class Residence:
                 pa, _ = self._image.memory.translate(image["data"] + at - vma.start)
                 frame = np.array([pa >> PAGE_SHIFT], np.uint64)
                 state = DATA if self._image.dump.present(frame)[0] else EXCLUDED
-                yield Piece(at, PAGE_SIZE, state, frame if state == DATA else _NO_FRAMES)
+                yield Piece(at, PAGE_SIZE, state, frame if state == DATA else _NO_PLACES)
             except (KernelDataError, PageAbsent):
                 yield _plain(at, PAGE_SIZE, NOT_MAPPED)
         if max(start, end) < start + size:
@@ -134,18 +147,19 @@ class Residence:
 
 
 def _plain(start: int, size: int, state: int) -> Piece:
-    return Piece(start, size, state, _NO_FRAMES)
+    return Piece(start, size, state, _NO_PLACES)
 
 
-def _pages(addresses: NDArray[np.uint64], page_size: int) -> NDArray[np.uint64]:
+def _pages(addresses: Words, page_size: int) -> Words:
     """The address of every 4 KiB page of pages of `page_size`."""
     if page_size == PAGE_SIZE:
         return addresses
     inside = np.arange(0, page_size, PAGE_SIZE, dtype=np.uint64)
-    return (addresses[:, None] + inside).ravel()
+    pages: Words = (addresses[:, None] + inside).ravel()
+    return pages
 
 
-def _runs(va: NDArray[np.uint64], state: NDArray[np.uint8], frames: NDArray[np.uint64]) -> Iterator[Piece]:
+def _runs(va: Words, state: NDArray[np.uint8], places: Words) -> Iterator[Piece]:
     """Pieces out of pages: cut where the state changes or an address is left out."""
     if not len(va):
         return
@@ -153,5 +167,5 @@ def _runs(va: NDArray[np.uint64], state: NDArray[np.uint8], frames: NDArray[np.u
     bounds = [0, *(np.flatnonzero(breaks) + 1).tolist(), len(va)]
     for low, high in itertools.pairwise(bounds):
         kind = int(state[low])
-        piece = frames[low:high] if kind == DATA else _NO_FRAMES
+        piece = places[low:high] if kind in WITH_BYTES else _NO_PLACES
         yield Piece(int(va[low]), (high - low) * PAGE_SIZE, kind, piece)

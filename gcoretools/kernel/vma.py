@@ -102,6 +102,7 @@ class Mappings:
             mode=inode.mode,
             name=self._paths.of(file) if file else special or self._anonymous_name(view),
             faultable=faultable,
+            mapping=file["f_mapping"] if file and file.has("f_mapping") else 0,
         )
 
     def _operation(self, view: Struct) -> tuple[bool, bool]:

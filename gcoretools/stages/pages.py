@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-import numpy as np
-
 from gcoretools.core.elf import core_order
 from gcoretools.core.filter import dump_size, from_kernel
 from gcoretools.dumps.dump import PAGE_SIZE
 from gcoretools.errors import GcoreError, KernelDataError, PageAbsent, StreamError
 from gcoretools.kernel.core_rules import ELF_MAGIC
 from gcoretools.kernel.image import Image
-from gcoretools.kernel.residence import DATA, ZERO, Piece, Residence
+from gcoretools.kernel.page_state import WITH_BYTES, ZERO
+from gcoretools.kernel.residence import Piece, Residence
 from gcoretools.memory import AddressSpace
 from gcoretools.records import DATA_LIMIT, Done, Extent, Pages, Process, Record, Vma
 
@@ -88,7 +87,7 @@ class _Plan:
         """The bytes of all data extents, in the same order."""
         for vma in self._ordered():
             for piece in self._pieces(vma):
-                if piece.state == DATA:
+                if piece.state in WITH_BYTES:
                     yield from self._read(piece)
 
     def _ordered(self) -> list[Vma]:
@@ -103,9 +102,9 @@ class _Plan:
             raise type(error)(f"pid {self._process.pid}: mapping at {vma.start:#x}: {error}") from error
 
     def _meaning(self, piece: Piece) -> tuple[str, str]:
-        if piece.state in (DATA, ZERO):
-            return ("data", "") if piece.state == DATA else ("zero", "")
-        return "gap", self._residence.reasons[piece.state]
+        if piece.state in WITH_BYTES:
+            return "data", ""
+        return ("zero", "") if piece.state == ZERO else ("gap", self._residence.reasons[piece.state])
 
     def _counted(self, extent: Extent) -> Extent:
         if extent.what == "gap":
@@ -118,8 +117,8 @@ class _Plan:
 
     def _read(self, piece: Piece) -> Iterator[Pages]:
         step = DATA_LIMIT // PAGE_SIZE
-        for at in range(0, len(piece.frames), step):
-            data = self._image.dump.pages(np.ascontiguousarray(piece.frames[at : at + step]))
+        for at in range(0, len(piece.places), step):
+            data = self._residence.read(piece, at, step)
             yield Pages(piece.start + at * PAGE_SIZE, memoryview(data))
 
     def _begins_elf(self, vma: Vma) -> bool:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -73,12 +74,22 @@ class Capture:
 
     def vmlinux(self) -> Path:
         """The kernel's own vmlinux with DWARF; fetched on demand (about 280 MB)."""
-        with locked("kernels"):
+        with _lock(self.boot.kernel):
             return self.boot.vmlinux(_apt(self.boot.kernel))
 
 
 def _apt(kernel: Kernel) -> Apt:
     return Apt(LAB / "apt", kernel.suite, kernel.arch)
+
+
+def _lock(kernel: Kernel) -> AbstractContextManager[None]:
+    """Held by the one that uses apt's folder of a suite."""
+    return locked(f"{kernel.suite}-{kernel.arch}")
+
+
+def _boot(kernel: Kernel) -> Boot:
+    with _lock(kernel):
+        return fetch(kernel, LAB / "kernels" / kernel.name, _apt(kernel))
 
 
 def require_tools() -> None:
@@ -89,12 +100,28 @@ def require_tools() -> None:
         raise LabError(f"the lab needs {', '.join(missing)}: apt-get install --no-install-recommends {packages}")
 
 
-@cache
 def capture(kernel: str, variant: str = "max") -> Capture:
-    """The capture of a kernel (a name in KERNELS) and a variant (in VARIANTS); made when it is not there."""
+    """The capture of a kernel (a name in KERNELS) and a variant (in VARIANTS); made when it is not there.
+
+    LabError when it cannot be made, and at once when this process has tried before.
+    """
+    made = _captured(kernel, variant)
+    if isinstance(made, LabError):
+        raise made
+    return made
+
+
+@cache
+def _captured(kernel: str, variant: str) -> Capture | LabError:
+    try:
+        return _capture(kernel, variant)
+    except LabError as error:
+        return error
+
+
+def _capture(kernel: str, variant: str) -> Capture:
     require_tools()
-    with locked("kernels"):
-        boot = fetch(KERNELS[kernel], LAB / "kernels" / kernel, _apt(KERNELS[kernel]))
+    boot = _boot(KERNELS[kernel])
     name = f"{kernel}-{variant}"
     folder = LAB / f"{name}-{recipe(boot, VARIANTS[variant])}"
     with locked(name):

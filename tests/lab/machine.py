@@ -61,28 +61,35 @@ class Machine:
         self.qmp = Qmp(path, timeout=300)
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         self.process.kill()
         self.process.wait()
+        self._hear(self._output().read())
         (self.folder / "serial.log").write_text(self.text)
         (self.folder / "qmp").unlink(missing_ok=True)
+        if isinstance(error, LabError | OSError | subprocess.TimeoutExpired):
+            raise LabError(f"{error}; the console's end:\n{self.text[-4000:]}") from error
 
     def _output(self) -> Any:
         assert self.process.stdout is not None
         return self.process.stdout
 
     def expect(self, pattern: str, timeout: float, fatal: str = "GC FAILED|Kernel panic") -> re.Match[str]:
-        """Read the console until it matches; LabError with its end when it says a fatal word or after timeout s."""
+        """Read the console until it matches; LabError when it says a fatal word, ends, or after timeout seconds."""
         end = time.monotonic() + timeout
         while not (found := re.search(pattern, self.text)):
             if re.search(fatal, self.text):
-                raise LabError(f"the guest failed before {pattern!r}:\n{self.text[-4000:]}")
+                raise LabError(f"the guest failed before {pattern!r}")
             ready, _, _ = select.select([self._output()], [], [], max(0.0, end - time.monotonic()))
-            data = self._output().read(65536) if ready else b""
-            if not data:
-                raise LabError(f"no {pattern!r} within {timeout:.0f} s:\n{self.text[-4000:]}")
-            self.text += data.decode(errors="replace").replace("\r", "")
+            if not ready:
+                raise LabError(f"no {pattern!r} within {timeout:.0f} s")
+            if not (data := self._output().read(65536)):
+                raise LabError(f"the machine ended before {pattern!r}")
+            self._hear(data)
         return found
+
+    def _hear(self, data: bytes) -> None:
+        self.text += data.decode(errors="replace").replace("\r", "")
 
     def answer(self, line: str) -> None:
         """Type a line on the console."""

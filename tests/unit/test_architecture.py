@@ -34,7 +34,7 @@ ROOMS = (
 PACKAGE = "gcoretools"
 
 # Rooms whose modules do not know each other, but for those that all of them share.
-APART = {"stages": set[str](), "commands": {"run", "show"}}
+APART = {"stages": set[str](), "commands": {"run", "show", "progress"}}
 
 # What only some rooms may import, and what only some may speak of. stream and the cache of layouts are the two
 # places where something is packed; the user's terminal, files and arguments are the commands' own.
@@ -42,6 +42,7 @@ ONLY_IN = {
     "msgpack": ("stream", "layout.cache"),
     "docopt": ("commands",),
     "elftools": ("layout",),
+    "tqdm": ("commands.progress",),
     "cramjam": ("compression",),
     "lzallright": ("compression",),
     "sys": ("commands",),

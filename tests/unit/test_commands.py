@@ -20,8 +20,8 @@ from tests.processes import Ended, Runner
 from tests.written_dumps import write_elf
 from tests.written_streams import packed, read, wires
 
-COMMANDS = ("gc-tasks", "gc-maps", "gc-regs", "gc-pages", "gc-elf", "gc-cat")
-TAKE_A_DUMP = ("gc-tasks", "gc-maps", "gc-regs")
+COMMANDS = ("gc-tasks", "gc-maps", "gc-regs", "gc-pages", "gc-elf", "gc-cat", "gc-core")
+TAKE_A_DUMP = ("gc-tasks", "gc-maps", "gc-regs", "gc-core")
 TAKE_A_STREAM = ("gc-maps", "gc-regs", "gc-pages", "gc-elf", "gc-cat")
 
 
@@ -80,6 +80,8 @@ def test_options_given_twice(runner: Runner) -> None:
         ("gc-pages", "-f", "1", "-f", "1"),
         ("gc-elf", "-o", "a", "-o", "b"),
         ("gc-elf", "--gaps", "zero", "--gaps=zero"),
+        ("gc-core", "x", "-f", "1", "y", "-f", "2"),
+        ("gc-core", "-v", "1", "x", "1234", "-v", "1"),
         ("gc-cat", "--json", "--json"),
         ("gc-cat", "a", "b"),
     ]
@@ -99,6 +101,8 @@ IMPOSSIBLE = [
     (("gc-pages", "-f", "1024"), "1023"),
     (("gc-pages", "-f", "AP,XX"), "'XX'"),
     (("gc-elf", "--gaps", "holes"), "absent or zero"),
+    (("gc-core", "vmcore", "--gaps", "holes"), "absent or zero"),
+    (("gc-core", "-f", "AP,,AS", "vmcore"), "'nothing'"),
     (("gc-maps", "-k", "vmlinux"), "-k goes with a dump"),
     (("gc-maps", "vmcore", "--dump", "vmcore"), "--dump goes with a stream"),
     (("gc-tasks", "{dump}", "100", "-a"), "do not go with a SELECTOR"),
@@ -260,6 +264,7 @@ def argument_lists(runner: Runner) -> list[tuple[tuple[str | Path, ...], bool]]:
         (("gc-tasks", dump), False),
         (("gc-maps", dump, "100"), False),
         (("gc-regs", dump, "100"), False),
+        (("gc-core", dump, "100", "-v0"), False),
         (("gc-maps",), True),
         (("gc-regs",), True),
         (("gc-pages",), True),

@@ -5,7 +5,10 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
+import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from gcoretools import memory as memory_module
 from gcoretools.arch import x86_64
@@ -166,3 +169,28 @@ def test_tables_that_lead_back_end(fake: Fake) -> None:
     """There are as many levels as there are: a cycle is just a wrong page."""
     fake.memory.write(fake.tables.root, (fake.tables.root | 0x67).to_bytes(8, "little"))
     assert fake.space().translate(0)[0] == fake.tables.root
+
+
+@given(st.lists(st.integers(0, 6 * PAGE_SIZE), max_size=50), st.integers(1, 2 * PAGE_SIZE), st.integers(0, 2))
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_many_structures_at_once(tmp_path: Path, offsets: list[int], size: int, batches: int) -> None:
+    """The same bytes that one read each would give, and no others where that finds nothing."""
+    fake = Fake(tmp_path)
+    large = fake.memory.frames_at(21, random.Random(1).randbytes(3 * PAGE_SIZE))
+    fake.tables.map(MIB2, large, shift=21)
+    frames = [fake.memory.frame(random.Random(i).randbytes(PAGE_SIZE)) for i in range(4)]
+    for i in (0, 1, 3):
+        fake.tables.map(2 * MIB2 + i * PAGE_SIZE, frames[i])
+    fake.memory.excluded.add(frames[3])
+    addresses = [base + offset for base in (MIB2, 2 * MIB2, (1 << 63) + 5) for offset in offsets]
+    space = fake.space()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(memory_module, "GATHER_LIMIT", (1 << 24, 1, 1 << 17)[batches])
+        rows, held = space.gather(np.array(addresses, np.uint64), size)
+    for address, row, there in zip(addresses, rows, held.tolist(), strict=True):
+        try:
+            wanted = space.read(address, size)
+        except (KernelDataError, PageAbsent):
+            wanted = None
+        assert there == (wanted is not None)
+        assert row.tobytes() == (wanted or bytes(size))

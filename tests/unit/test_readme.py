@@ -58,9 +58,9 @@ def test_the_tour(command: str, shown: list[str], tmp_path: Path) -> None:
     assert [line for line in shown if line.rstrip() not in printed] == []
 
 
-def test_the_tour_has_every_stage() -> None:
+def test_the_tour_has_every_command() -> None:
     commands = " ".join(command for command, _ in tour())
-    assert {"gc-tasks", "gc-maps", "gc-regs", "gc-pages", "gc-elf", "gc-cat"} <= set(
+    assert {"gc-tasks", "gc-maps", "gc-regs", "gc-pages", "gc-elf", "gc-cat", "gc-core"} <= set(
         re.findall(r"gc-\w+", commands)
     )
 

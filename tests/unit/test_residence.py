@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from gcoretools.dumps import PAGE_SHIFT, PAGE_SIZE
 from gcoretools.kernel import residence
 from gcoretools.kernel.image import Image
+from gcoretools.kernel.page_state import DATA, EXCLUDED, NO_TABLE, NOT_MAPPED, SWAPPED, ZERO
 from gcoretools.kernel.path import Paths, Root
-from gcoretools.kernel.residence import DATA, EXCLUDED, NO_TABLE, NOT_MAPPED, SWAPPED, ZERO, Residence
+from gcoretools.kernel.residence import Residence
 from gcoretools.kernel.vma import Mappings
 from gcoretools.records import Process, Vma
 from tests.fake_kernel import FakeKernel, FakeProcess
@@ -49,7 +50,7 @@ def pieces(image: Image, process: FakeProcess, vma: Vma, size: int | None = None
     for piece in Residence(image, record(process)).pieces(vma, vma.size if size is None else size):
         assert piece.start == at
         assert piece.size > 0
-        assert len(piece.frames) == (piece.size >> PAGE_SHIFT if piece.state == DATA else 0)
+        assert len(piece.places) == (piece.size >> PAGE_SHIFT if piece.state == DATA else 0)
         found += LETTERS[piece.state] * (piece.size >> PAGE_SHIFT)
         at += piece.size
     assert at == vma.start + (vma.size if size is None else size)
@@ -73,7 +74,7 @@ def test_pages_that_are_there(cat: FakeProcess, tmp_path: Path) -> None:
     assert states(cat, tmp_path) == "ddd"
     image = cat.kernel.image(tmp_path)
     vma = mapping(image, cat)
-    found = [pfn for piece in Residence(image, record(cat)).pieces(vma, vma.size) for pfn in piece.frames.tolist()]
+    found = [pfn for piece in Residence(image, record(cat)).pieces(vma, vma.size) for pfn in piece.places.tolist()]
     assert found == pfns
 
 
@@ -106,7 +107,7 @@ def test_inaccessible_pages_keep_their_frame(cat: FakeProcess, tmp_path: Path) -
         image = kernel.image(tmp_path)
         vma = mapping(image, cat)
         (piece,) = Residence(image, record(cat)).pieces(vma, vma.size)
-        assert (piece.state, piece.frames.tolist()) == (DATA, [pfn])
+        assert (piece.state, piece.places.tolist()) == (DATA, [pfn])
 
 
 def test_pages_that_the_dump_leaves_out(cat: FakeProcess, tmp_path: Path) -> None:
@@ -141,7 +142,7 @@ def test_large_pages_are_cut_to_the_mapping(cat: FakeProcess, tmp_path: Path) ->
     image = cat.kernel.image(tmp_path)
     vma = mapping(image, cat)
     piece, _ = Residence(image, record(cat)).pieces(vma, vma.size)
-    assert piece.frames.tolist() == [first + 509, first + 510, first + 511]
+    assert piece.places.tolist() == [first + 509, first + 510, first + 511]
 
 
 def test_part_of_a_large_page_is_not_in_the_dump(cat: FakeProcess, tmp_path: Path) -> None:
@@ -206,7 +207,7 @@ def test_the_kernels_own_image_of_the_vdso(cat: FakeProcess, tmp_path: Path) -> 
     found = pieces(image, cat, vma)
     assert found[:3] == "dxd"
     first = next(iter(Residence(image, record(cat)).pieces(vma, vma.size)))
-    assert first.frames.tolist() == [kernel.physical(data) >> PAGE_SHIFT]
+    assert first.places.tolist() == [kernel.physical(data) >> PAGE_SHIFT]
 
 
 def test_a_vdso_of_any_size_is_soon_done(cat: FakeProcess, tmp_path: Path) -> None:

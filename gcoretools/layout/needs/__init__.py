@@ -7,12 +7,32 @@ required may be missing; the code that uses it then knows another way, or the fe
 
 from __future__ import annotations
 
-from gcoretools.layout.needs import core_rules, cpu, file, memory, module, registers, swap, task
+from gcoretools.layout.needs import (
+    core_rules,
+    cpu,
+    file,
+    memory,
+    module,
+    page_cache,
+    registers,
+    swap,
+    task,
+)
 from gcoretools.layout.needs.need import Need
 
 __all__ = ["CONSTANTS", "MEMBERS", "SIZES", "SYMBOLS", "Need"]
 
-_SUBJECTS = (task, cpu, registers, memory, file, core_rules, module, swap)
+_SUBJECTS = (
+    task,
+    cpu,
+    registers,
+    memory,
+    file,
+    page_cache,
+    core_rules,
+    module,
+    swap,
+)
 
 MEMBERS = tuple(row for subject in _SUBJECTS for row in subject.MEMBERS)
 SIZES = tuple(row for subject in _SUBJECTS for row in subject.SIZES)

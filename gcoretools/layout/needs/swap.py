@@ -6,8 +6,6 @@ MEMBERS: tuple[Need, ...] = (
     # Signs of how an entry stands in the page table: gcoretools/arch/swap_format.py
     maybe("pglist_data.lru_lock"),
     maybe("mm_struct.nr_pmds"),
-    # ... and in a page cache
-    maybe("xarray.xa_head"),  # f8d5d0cc145c (4.20)
 )
 
 SIZES: tuple[Need, ...] = ()

@@ -1,0 +1,83 @@
+"""gc-core: core files out of a dump, in one go."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import AbstractContextManager
+
+from gcoretools.commands import progress, run, show
+from gcoretools.core.pattern import core_name
+from gcoretools.core.writer import new_file
+from gcoretools.records import Process, Regs, Thread
+from gcoretools.stages import source
+from gcoretools.stages.elf import write_cores
+from gcoretools.stages.maps import add_mappings
+from gcoretools.stages.pages import add_pages
+from gcoretools.stages.regs import Recovery
+from gcoretools.stages.tasks import Tasks
+
+USAGE = """gc-core: write the ELF cores of processes in a kernel crash dump, each to a file of its own.
+
+Usage:
+  gc-core [options] VMCORE [SELECTOR...]
+  gc-core -h | --help
+  gc-core --version
+
+Does in one process what `gc-maps VMCORE SELECTOR... | gc-pages | gc-elf -o core.%p` does, and writes the same
+files: one for each SELECTOR in the order given, each told when it is whole. On a terminal: with a progress bar.
+
+SELECTOR is a decimal PID (of any thread) or the hexadecimal address of a task_struct; that thread comes first in
+the core. None: the task that panicked, else the one that was running on CPU 0. The first one that fails ends
+the command; what was saved before stays.
+
+Options:
+  -o TEMPLATE  name of each file, mode 0600, given when it is whole: %p is the PID (thread group),
+               %i the selected thread's, %e the process's name, %% a percent sign [default: core.%p]
+  -f FILTER    what to select: the sum of these numbers, or their names with commas
+                   1 AP   anonymous private memory        32 HP   hugetlb private memory
+                   2 AS   anonymous shared memory         64 HS   hugetlb shared memory
+                   4 FP   file-backed private memory     256 DP   DAX private memory
+                   8 FS   file-backed shared memory      512 DS   DAX shared memory
+                  16 ELF  ELF header pages of file-backed private memory
+                 128 DONTDUMP  memory marked MADV_DONTDUMP, when its kind is selected, too
+               not given: the process's own /proc/PID/coredump_filter
+  --gaps KIND  what gaps become: absent, or zero (zeros in the file) [default: absent]
+  -k VMLINUX   take the kernel's types and symbols from this file instead of the dump
+  --no-cache   neither use nor fill the cache of kernel layouts ($XDG_CACHE_HOME/gcoretools)
+  -v LEVEL     what to say on standard error: sum of 1 progress, 2 library errors, 4 page faults [default: 4]
+  -h, --help   show this
+  --version    show the version
+
+Examples:
+  gc-core vmcore 12345
+  gc-core -f AP,AS,ELF -o /tmp/%e.%p vmcore 5217 ffff880136d72040 23299
+"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The entry point."""
+    return run.main(USAGE, _core, argv)
+
+
+def _core(arguments: run.Arguments, report: run.Report) -> None:
+    chosen, zero = run.chosen_filter(arguments), run.gaps_are_zero(arguments)
+    header, image = source.from_dump(arguments["VMCORE"], arguments["-k"], not arguments["--no-cache"])
+    recovery = Recovery(image)
+
+    def output(process: Process) -> AbstractContextManager[int]:
+        return new_file(core_name(arguments["-o"], process))
+
+    def recover(process: Process, thread: Thread) -> Regs:
+        found = recovery.of(process, thread)
+        report.registers(found)
+        return found
+
+    mapped = add_mappings(Tasks(image).selected(arguments["SELECTOR"]), image)
+    records = progress.shown(add_pages(mapped, image, header.rules, chosen))
+    for process in write_cores(header, run.tell_gaps(records, report), output, recover, zero):
+        report.say(run.PROGRESS, f"pid {process.pid}: {process.comm}: done")
+        show.saved(core_name(arguments["-o"], process))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
