@@ -47,7 +47,16 @@ class Layout:
 # Of modules before 5.11 (36e68442d1af) the dump has no types: struct zram as 5.4 to 5.10 have it. With memory
 # tracking, each entry of the table has a time, too.
 _OLD = Layout(
-    table=0, disk=24, entry=24, handle=0, flags=8, flags_size=8, size_bits=24, same=25, written_back=26, priority=None
+    table=0,
+    disk=24,
+    entry=24,
+    handle=0,
+    flags=8,
+    flags_size=8,
+    size_bits=24,
+    same=25,
+    written_back=26,
+    priority=None,
 )
 _OLD_ENTRIES = (24, 16)
 _OLD_COMP, _OLD_NAME = 16, 8

@@ -57,7 +57,8 @@ class Form:
 
 # (tag, class_shift, magic_shift, huge_bit), newest first.
 _WORDS = (
-    (0, 5, 14, True),  # 67eaedc1c6d1 (6.7) has no isolated bits
+    (0, 5, 14, True),  # 6.9 has no isolated bits any more, 6.10 no tag
+    (1, 5, 14, True),
     (1, 5, 17, True),  # 4c7ac97285d8 (6.4) has four fullness bits
     (1, 3, 15, True),  # a41ec880aa7b (5.17) has the huge bit
     (1, 2, 14, False),
@@ -89,11 +90,12 @@ class Zsmalloc:
 
     Args:
         image: the kernel.
+        pages: its struct pages.
     """
 
-    def __init__(self, image: Image) -> None:
+    def __init__(self, image: Image, pages: Pages) -> None:
         self._image = image
-        self._pages = Pages(image)
+        self._pages = pages
         self._word = image.pointer_size
         self._form: Form | None = None
 
@@ -113,9 +115,7 @@ class Zsmalloc:
         if not where.found.all():
             raise KernelDataError(f"zsmalloc handle {int(handles[~where.found][0]):#x}: its object is not there")
         spans = where.start + sizes.astype(np.uint64) > PAGE_SIZE
-        frames, places = np.unique(
-            np.concatenate([where.frame, where.following[spans]]), return_inverse=True
-        )
+        frames, places = np.unique(np.concatenate([where.frame, where.following[spans]]), return_inverse=True)
         data = memoryview(self._image.dump.pages(frames)).cast("B")
         places = places.reshape(-1)
         begin = places[: len(handles)] * PAGE_SIZE + where.start.astype(np.int64)
@@ -155,7 +155,7 @@ class Zsmalloc:
         huge = self._huge(form, head, pages)
         size = self._smallest(form) + (head >> np.uint64(form.class_shift) & np.uint64(CLASS_MASK)) * CLASS_STEP
         start = np.where(huge, 0, (np.minimum(size, PAGE_SIZE) * number) % PAGE_SIZE + self._word)
-        following, _ = self._gathered(pages + np.uint64(self._image.member("zspage.next").offset))
+        following, _ = self._gathered(pages + np.uint64(self._image.member("page.index").offset))
         following = self._pages.pfns(following)
         spans = ~huge & (start - self._word + size > PAGE_SIZE)
         found &= self._image.dump.present(frame) & (~spans | self._image.dump.present(following))
