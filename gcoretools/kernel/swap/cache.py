@@ -137,8 +137,8 @@ class SwapCache:
     def _in_tables(self, area: Area, offsets: Words) -> Words:
         """Page frames by the swap table; each cluster's is read whole, since a folio is named by its head."""
         count = np.uint64(self._image.size("swap_table") // self._image.pointer_size)
-        clusters = np.unique(offsets // count)
-        all_offsets: Words = (clusters[:, None] * count + np.arange(int(count), dtype=np.uint64)).ravel()
+        starts: Words = np.unique(offsets // count) * count
+        all_offsets: Words = (starts[:, None] + np.arange(int(count), dtype=np.uint64)).ravel()
         words = self._slots(area, all_offsets)
         tags = words & np.uint64(TABLE_TAGS)
         by_frame, by_pointer = tags == TABLE_FRAME, (tags == 0) & (words != 0)

@@ -124,9 +124,9 @@ class Zram:
         for size in _OLD_ENTRIES:
             layout = replace(self._layout, entry=size)
             slots = _slots(self._image, layout, self._table, offsets)
-            if (~slots.held | slots.same | slots.written_back | (slots.size > 0)).all():
-                if (slots.size <= PAGE_SIZE).all():
-                    return layout
+            used = slots.same | slots.written_back | (slots.size > 0)
+            if (~slots.held | used & (slots.size <= PAGE_SIZE)).all():
+                return layout
         return self._layout
 
     def _compressions(self) -> list[str]:

@@ -2,8 +2,9 @@
 
 A handle is the address of a word that says where its object is: a page frame, and the number of the object from the
 start of that page's zspage on, counted in objects that begin in it. An object may go on in the zspage's next page.
-How the bits of that word, and of the zspage's own first word, are divided is in no type: the ways that there were are
-rows of a table, and the right one proves itself, since each zspage has a magic number and each object begins with its handle.
+How the bits of that word, and of the zspage's own first word, are divided is in no type: the ways that there were
+are rows of a table, and the right one proves itself, since each zspage has a magic number and each object begins
+with its handle.
 """
 
 from __future__ import annotations
@@ -164,9 +165,11 @@ class Zsmalloc:
     def _huge(self, form: Form, head: Words, pages: Words) -> Flags:
         """Which objects have a page to themselves; until 5.17 the first page's PG_owner_priv_1 said so."""
         if form.huge_bit:
-            return (head & np.uint64(1)) != 0
+            huge: Flags = (head & np.uint64(1)) != 0
+            return huge
         flags, _ = self._gathered(pages + np.uint64(self._image.member("page.flags").offset))
-        return (flags >> np.uint64(self._image.constant("PG_owner_priv_1")) & np.uint64(1)) != 0
+        huge = (flags >> np.uint64(self._image.constant("PG_owner_priv_1")) & np.uint64(1)) != 0
+        return huge
 
     def _smallest(self, form: Form) -> int:
         """ZS_MIN_ALLOC_SIZE: 32 bytes, more where few bits are left to number the objects of a page."""
