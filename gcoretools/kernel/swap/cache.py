@@ -138,7 +138,7 @@ class SwapCache:
         """Page frames by the swap table; each cluster's is read whole, since a folio is named by its head."""
         count = np.uint64(self._image.size("swap_table") // self._image.pointer_size)
         starts: Words = np.unique(offsets // count) * count
-        all_offsets: Words = (starts[:, None] + np.arange(int(count), dtype=np.uint64)).ravel()
+        all_offsets = np.add.outer(starts, np.arange(int(count), dtype=np.uint64)).ravel()
         words = self._slots(area, all_offsets)
         tags = words & np.uint64(TABLE_TAGS)
         by_frame, by_pointer = tags == TABLE_FRAME, (tags == 0) & (words != 0)

@@ -31,6 +31,21 @@ MEMBERS: tuple[Need, ...] = (
     maybe("zram_table_entry.handle"),
     maybe("zram_table_entry.flags", "zram_table_entry.attr.flags"),
     maybe("zcomp.name"),
+    # zswap (mm/zswap.c), and what keeps its objects
+    maybe("zswap_tree.rbroot"),  # 796c2c23e14e (6.10) has xarrays
+    maybe("rb_root.rb_node"),
+    maybe("rb_node.rb_left"),
+    maybe("rb_node.rb_right"),
+    maybe("zswap_entry.rbnode"),
+    maybe("zswap_entry.offset"),
+    maybe("zswap_entry.length"),
+    maybe("zswap_entry.pool"),
+    maybe("zswap_entry.handle"),
+    maybe("zswap_pool.tfm_name"),
+    maybe("zswap_pool.zpool", "zswap_pool.zpools"),  # several of one kind from 6.4 to 6.9
+    maybe("zpool.driver"),
+    maybe("zpool.evictable"),
+    maybe("zpool_driver.type"),
 )
 
 SIZES: tuple[Need, ...] = (
@@ -39,6 +54,9 @@ SIZES: tuple[Need, ...] = (
     maybe("swap_table"),
     maybe("address_space"),
     maybe("zram_table_entry"),
+    maybe("xarray"),
+    maybe("zswap_tree"),
+    maybe("zswap_header"),  # until 6.5
 )
 
 CONSTANTS: tuple[Need, ...] = (
@@ -54,6 +72,8 @@ SYMBOLS: tuple[Need, ...] = (
     maybe("swap_info"),
     maybe("nr_swapfiles"),
     maybe("swapper_spaces"),  # 33806f06da65 (3.10)
+    maybe("zswap_trees"),
+    maybe("nr_zswap_trees"),  # 44c7c734a513 (6.8)
     maybe("nr_swapper_spaces"),  # 4b3ef9daa4fc (4.11)
     # Which special entries this kernel has
     maybe("task_numa_fault"),
