@@ -68,7 +68,7 @@ _ROWS = (
         kernels=("5.10", "6.1"),
     ),
     Variant(
-        "zram-own",  # compressors of zram's own (84112e314f69, 6.12)
+        "zram-own",  # compressors of zram's own (917a59e81c34, 6.12)
         roles=tuple(f"zram-{name}" for name in ("lz4", "lz4hc", "zstd", "deflate")),
         memory=512,
         formats=("elf",),

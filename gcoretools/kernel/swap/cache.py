@@ -116,7 +116,7 @@ class SwapCache:
         those = (found.raw != 0) & ((found.raw & np.uint64(TAGS)) == 0)
         index, raw = found.index[those], found.raw[those]
         if image.has("nr_swapper_spaces"):
-            # 7aad25b4b49c (6.11) leaves out of the index what the tree stands for.
+            # 7aad25b4b47e (6.11) leaves out of the index what the tree stands for.
             inside = np.uint64((1 << TREE_SHIFT) - 1)
             index = (index & inside) | np.uint64(part << TREE_SHIFT)
         else:
