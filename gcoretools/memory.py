@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from gcoretools.dumps.dump import PAGE_SHIFT, PAGE_SIZE, Dump
 from gcoretools.errors import KernelDataError, PageAbsent
-from gcoretools.paging import Paging, Words
+from gcoretools.paging import Linear, Paging, Words
 
 # Translations kept for later; a kernel's direct map takes a few thousand, its stacks as many as there are tasks.
 TRANSLATIONS_KEPT = 1 << 16
@@ -33,9 +33,11 @@ class AddressSpace:
         dump: the physical memory.
         paging: geometry of the page table.
         root: physical address of the top table, in bytes.
+        linear: addresses that go without the table, where it is not in the dump.
     """
 
-    def __init__(self, dump: Dump, paging: Paging, root: int) -> None:
+    def __init__(self, dump: Dump, paging: Paging, root: int, linear: tuple[Linear, ...] = ()) -> None:
+        self.linear = linear
         self.dump = dump
         self.paging = paging
         self.root = root
@@ -47,6 +49,9 @@ class AddressSpace:
 
         Raises NotMapped when there is no page, PageAbsent when a page table is not in the dump.
         """
+        for each in self.linear:
+            if each.start <= va < each.start + each.size:
+                return va - each.start + each.pa, each.start + each.size - va
         for shift in self._large:
             kept = self._known.get(va >> shift << 6 | shift)
             if kept:

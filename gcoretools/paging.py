@@ -24,6 +24,10 @@ TABLES_AT_ONCE = 64
 UPPER_TABLES_KEPT = 64
 
 
+# Tables of so many bits or fewer have no upper half of negative addresses: 32-bit ones, and three levels of x86_64.
+LOWER_HALF_BITS = 39
+
+
 @dataclass(frozen=True, slots=True)
 class Level:
     """One level of page table: an entry maps 1 << shift bytes, a table has 1 << bits entries."""
@@ -66,8 +70,8 @@ class Paging:
         return np.dtype(self.entry_dtype).itemsize
 
     def is_address(self, va: int) -> bool:
-        """Whether `va` is canonical: bits above `va_bits` repeat the top one (none are there on 32 bits)."""
-        if self.va_bits <= 32:
+        """Whether `va` is canonical: bits above `va_bits` repeat the top one, where there is an upper half."""
+        if self.va_bits <= LOWER_HALF_BITS:
             return 0 <= va < 1 << self.va_bits
         return va >> (self.va_bits - 1) in (0, (1 << (65 - self.va_bits)) - 1)
 
@@ -89,6 +93,15 @@ class Paging:
             raw = np.where((raw & np.uint64(self.present)) != 0, raw, ~raw)
         frames: Words = raw & mask
         return frames
+
+
+@dataclass(frozen=True, slots=True)
+class Linear:
+    """Virtual addresses [start, start + size) that stand for the physical ones from `pa` on; all in bytes."""
+
+    start: int
+    size: int
+    pa: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,9 @@ KASLR = 0x600000
 BUILD_ID = "00112233445566778899aabbccddeeff00112233"
 TABLE, MODULES, TYPES = START, START + 0x5000, START + 0x8000
 
+UTSNAME, BANNER = START + 0x6800, START + 0x6A00
+RELEASE = "6.1.0-written"
+
 BTF_STRUCT = 512
 """Size of the structs btf and btf_module here."""
 
@@ -73,6 +76,7 @@ class WrittenKernel:
         modules: name -> BTF of the loaded modules.
         named: VMCOREINFO names the tables of kallsyms.
         numbered: VMCOREINFO has phys_base as a number, not only the variable's address.
+        described: it has VMCOREINFO.
         info: lines of VMCOREINFO that go before the others, of which the first one of a name counts.
     """
 
@@ -83,6 +87,7 @@ class WrittenKernel:
     modules: dict[str, bytes] = field(default_factory=dict)
     named: bool = True
     numbered: bool = True
+    described: bool = True
     info: str = ""
 
     @property
@@ -96,7 +101,8 @@ class WrittenKernel:
     def rows(self) -> Rows:
         """Its symbols."""
         size = len(self.types.blob())
-        known = {need.name: START + 0x2000 + 16 * i for i, need in enumerate(needs.SYMBOLS)} | self.symbols
+        known = {need.name: START + 0x2000 + 16 * i for i, need in enumerate(needs.SYMBOLS)}
+        known |= {"system_utsname": UTSNAME, "linux_banner": BANNER, "init_top_pgt": TABLE} | self.symbols
         known |= {"_stext": START, "__start_BTF": TYPES, "__stop_BTF": TYPES + size, "btf_modules": MODULES}
         kept = [(name, "D", at) for name, at in known.items() if name not in self.lacking]
         filler = [(f"function_{i}", "t", START + 0x100000 + i) for i in range(1200)]
@@ -108,7 +114,7 @@ class WrittenKernel:
         data = bytes(image.image) + bytes(-len(image.image) % PAGE_SIZE)
         first = START - START_KERNEL_MAP + self.phys_base >> 12
         pages = {first + i: data[i * PAGE_SIZE : (i + 1) * PAGE_SIZE] for i in range(len(data) // PAGE_SIZE)}
-        lines = [f"OSRELEASE=6.1.0-written\nBUILD-ID={BUILD_ID}\nPAGESIZE=4096\nKERNELOFFSET={KASLR:x}"]
+        lines = [f"OSRELEASE={RELEASE}\nBUILD-ID={BUILD_ID}\nPAGESIZE=4096\nKERNELOFFSET={KASLR:x}"]
         lines += [self.info] if self.info else []
         lines += [
             f"SYMBOL(swapper_pg_dir)={TABLE:x}\nSYMBOL(_stext)={START:x}\nSYMBOL(phys_base)={START + 0x7000:x}"
@@ -117,7 +123,7 @@ class WrittenKernel:
         lines += [f"NUMBER(phys_base)={self.phys_base}"] if self.numbered else []
         lines += [f"SYMBOL({name})={at:x}" for name, at in image.symbols.items()] if self.named else []
         text = "\n".join([*lines, ""]).encode()
-        return write_elf(path, pages, [Note("VMCOREINFO", 0, text)])
+        return write_elf(path, pages, [Note("VMCOREINFO", 0, text)] if self.described else [])
 
     def vmlinux(self, folder: Path) -> Path:
         """Writes an ELF file with its types and symbols, at their link-time addresses."""
@@ -137,6 +143,8 @@ class WrittenKernel:
         start = bytearray(TYPES - START)
         self._map(start)
         struct.pack_into("<q", start, 0x7000, self.phys_base)
+        struct.pack_into("<65s65s65s", start, UTSNAME - START, b"Linux", b"written", RELEASE.encode())
+        struct.pack_into("<64s", start, BANNER - START, f"Linux version {RELEASE}\n".encode())
         blobs = self.types.blob()
         for name, blob in self.modules.items():
             blobs += bytes(-len(blobs) % 8)

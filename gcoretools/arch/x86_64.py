@@ -4,13 +4,33 @@ from __future__ import annotations
 
 from gcoretools.arch.formats import CoreFormat
 from gcoretools.errors import LayoutError
-from gcoretools.paging import Level, Paging
+from gcoretools.paging import Level, Linear, Paging
 
 # Of the kernel, in bytes.
 POINTER_SIZE = 8
 
 # arch/x86/include/asm/page_64_types.h: link address of the kernel image.
 START_KERNEL_MAP = 0xFFFFFFFF80000000
+
+# The kernel image begins at a multiple of this many bytes (CONFIG_PHYSICAL_ALIGN, at least a large page), virtually
+# within the first GiB from there (KERNEL_IMAGE_SIZE).
+IMAGE_ALIGNMENT = 2 << 20
+IMAGE_RANGE = 1 << 30
+
+# What a kernel's own page table can have, the likeliest first.
+PAGE_LEVELS = (4, 5)
+
+# Where all physical memory is mapped: since d52888aa2753 (4.20), since a6523748bddd (2.6.27), before, and up to
+# 2.6.10; with five levels, since d52888aa2753 and before.
+DIRECT_MAPS = (
+    0xFFFF888000000000,
+    0xFFFF880000000000,
+    0xFFFF810000000000,
+    0x0000010000000000,
+    0xFF11000000000000,
+    0xFF10000000000000,
+)
+DIRECT_MAP_SIZE = 1 << 46
 
 _LEVELS = (
     Level("pgd", 48, 9, False),
@@ -22,15 +42,15 @@ _LEVELS = (
 
 
 def paging(levels: int, inverted: bool) -> Paging:
-    """The geometry of 4- or 5-level paging.
+    """The geometry of 4- or 5-level paging, or that of a process of 2.6.10 and before.
 
     Args:
-        levels: 4, or 5 (CPUs with LA57).
+        levels: 4, or 5 (CPUs with LA57); 3 for tables of the lower half of addresses alone.
         inverted: the kernel inverts the frame bits of entries that are not present.
     Raises LayoutError for another number of levels.
     """
-    if levels not in (4, 5):
-        raise LayoutError(f"x86_64 has page tables of 4 or 5 levels, not of {levels}")
+    if levels not in (3, 4, 5):
+        raise LayoutError(f"x86_64 has page tables of 3, 4 or 5 levels, not of {levels}")
     return Paging(
         levels=_LEVELS[-levels:],
         va_bits=12 + 9 * levels,
@@ -42,6 +62,17 @@ def paging(levels: int, inverted: bool) -> Paging:
         protnone=1 << 8,
         inverted=inverted,
     )
+
+
+def linear(phys_base: int, direct_map: int) -> tuple[Linear, ...]:
+    """The kernel's addresses that need no page table: of its image, and of all physical memory.
+
+    Args:
+        direct_map: virtual address of physical 0; 0 where the kernel's page table is used for everything.
+    """
+    if not direct_map:
+        return ()
+    return Linear(START_KERNEL_MAP, IMAGE_RANGE, phys_base), Linear(direct_map, DIRECT_MAP_SIZE, 0)
 
 
 # struct pt_regs of arch/x86/include/asm/ptrace.h: what an entry into the kernel saves, 8 bytes each.

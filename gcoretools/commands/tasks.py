@@ -24,7 +24,7 @@ SELECTOR is a decimal PID (of any thread) or the hexadecimal address of a task_s
 Options:
   -a           kernel threads, too
   --comm NAME  only thread groups whose leader has this name
-  -k VMLINUX   take the kernel's types and symbols from this file instead of the dump
+  -k FILE      take the kernel's types and symbols from this vmlinux or ISF file instead of the dump
   --no-cache   neither use nor fill the cache of kernel layouts ($XDG_CACHE_HOME/gcoretools)
   -v LEVEL     what to say on standard error: sum of 1 progress, 2 library errors, 4 page faults [default: 4]
   -h, --help   show this

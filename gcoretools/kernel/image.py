@@ -35,7 +35,8 @@ class Image:
     Attributes:
         arch: the module of gcoretools.arch for it.
         memory: the kernel's own address space.
-        paging: geometry of the kernel's and of every process's page table.
+        paging: geometry of the kernel's page table.
+        user_paging: that of every process's.
         pointer_size: of the kernel's pointers, in bytes.
     """
 
@@ -44,7 +45,9 @@ class Image:
         self.kernel = kernel
         self.arch = architecture(kernel.arch)
         self.paging: Paging = self.arch.paging(kernel.page_levels, "l1tf_mitigation" in kernel.layout.symbols)
-        self.memory = AddressSpace(dump, self.paging, kernel.page_root)
+        self.user_paging = self.arch.paging(3, False) if self._has_short_tables() else self.paging
+        linear = self.arch.linear(kernel.phys_base, kernel.direct_map)
+        self.memory = AddressSpace(dump, self.paging, kernel.page_root, linear)
         self.pointer_size: int = self.arch.POINTER_SIZE
         self._spans: dict[str, tuple[int, int]] = {}
         self._members: dict[str, dict[str, Member]] = {}
@@ -52,6 +55,14 @@ class Image:
             of, _, name = full.partition(".")
             self._members.setdefault(of, {})[name] = member
         self._struct = lru_cache(STRUCTS_KEPT)(partial(Struct, self))
+
+    def user_memory(self, page_table: int) -> AddressSpace:
+        """The memory of the process whose top page table is at that physical address."""
+        return AddressSpace(self.dump, self.user_paging, page_table)
+
+    def _has_short_tables(self) -> bool:
+        """Whether a process's table has only the lower half of addresses: each CPU has the top (up to 2.6.10)."""
+        return self.has("x8664_pda.level4_pgt")
 
     def has(self, *names: str) -> bool:
         """Whether the kernel has all these members, sizes, constants or symbols."""

@@ -8,7 +8,6 @@ from gcoretools.dumps.dump import PAGE_SIZE
 from gcoretools.errors import KernelDataError, PageAbsent
 from gcoretools.kernel.cpu import cpu_count, per_cpu
 from gcoretools.kernel.image import Image, Struct
-from gcoretools.memory import AddressSpace
 
 LOG = logging.getLogger(__name__)
 
@@ -41,7 +40,7 @@ def mapped(mm: Struct) -> int:
 def arguments(image: Image, mm: Struct) -> str:
     """The start of the command line, as much as NT_PRPSINFO takes; "" where its page is not in the dump."""
     size = min(max(mm["arg_end"] - mm["arg_start"], 0), ARGUMENTS_LIMIT)
-    memory = AddressSpace(image.dump, image.paging, page_table(image, mm))
+    memory = image.user_memory(page_table(image, mm))
     try:
         return memory.read(mm["arg_start"], size).decode("utf-8", "surrogateescape")
     except (KernelDataError, PageAbsent) as error:

@@ -68,7 +68,7 @@ class Residence:
     def __init__(self, image: Image, process: Process) -> None:
         self._image = image
         self._process = process
-        self._table = PageTable(image.dump, image.paging, process.page_table)
+        self._table = PageTable(image.dump, image.user_paging, process.page_table)
         self.reasons = GAP_REASONS | {EXCLUDED: image.dump.absent_reason}
         self._stores: dict[int, Callable[[Words], Buffer]] = {DATA: image.dump.pages}
 
@@ -112,7 +112,7 @@ class Residence:
 
     def _states(self, raw: Words, page_size: int) -> tuple[NDArray[np.uint8], Words]:
         """State and place of each 4 KiB page behind these entries."""
-        paging, dump = self._image.paging, self._image.dump
+        paging, dump = self._image.user_paging, self._image.dump
         per_entry = page_size // PAGE_SIZE
         frames = _pages(paging.physical(raw, page_size), page_size) >> np.uint64(PAGE_SHIFT)
         state = np.where(dump.present(frames), DATA, EXCLUDED).astype(np.uint8)

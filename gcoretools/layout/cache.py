@@ -10,8 +10,8 @@ import logging
 import os
 import re
 import tempfile
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgpack
@@ -51,6 +51,12 @@ class Entry:
     modules_used: tuple[str, ...] = ()
 
 
+def mapped(entry: Entry, address: Callable[[int], int]) -> Entry:
+    """The entry with every symbol's address put through a function."""
+    symbols = {name: address(at) for name, at in entry.layout.symbols.items()}
+    return replace(entry, layout=replace(entry.layout, symbols=symbols))
+
+
 def cache_folder() -> Path | None:
     """Where entries lie: $XDG_CACHE_HOME/gcoretools, else ~/.cache/gcoretools; None where there is no home."""
     base = os.environ.get("XDG_CACHE_HOME", "")
@@ -67,9 +73,9 @@ def entry_path(folder: Path, build_id: str, needs: Iterable[Need], source: str) 
 
     Args:
         folder: as cache_folder gives it.
-        build_id: hex digits; a kernel without one has no entry (None).
+        build_id: hex digits, of a file that has none those of its content; without any there is no entry (None).
         needs: every row that the layout answers: with other rows the entry is another one.
-        source: a word for where types and symbols come from, "dump" or "vmlinux".
+        source: a word for where types and symbols come from, "dump", "vmlinux" or "isf".
     """
     if not _BUILD_ID.fullmatch(build_id):
         return None

@@ -50,6 +50,8 @@ class Kernel:
         page_root: physical address of the kernel's own top page table.
         phys_base: physical address of the kernel image's link base (bytes).
         kaslr_offset: runtime address minus link address of the kernel image (bytes).
+        direct_map: virtual address where all physical memory is mapped, when the kernel's page table is not in the
+            dump and this must do without it; else 0.
         types_from, symbols_from: where layout came from, in words ("BTF in the dump", "vmlinux /usr/lib/...").
     """
 
@@ -63,6 +65,7 @@ class Kernel:
     types_from: str
     symbols_from: str
     layout: Layout
+    direct_map: int = 0
 
 
 def layout_to_plain(layout: Layout) -> dict[str, object]:
@@ -107,7 +110,7 @@ def kernel_from_plain(plain: object) -> Kernel:
     values: dict[str, Any] = {"layout": layout_from_plain(given.get("layout"))}
     for field_ in fields(Kernel):
         if field_.name != "layout":
-            value = given.get(field_.name)
+            value = given.get(field_.name, field_.default)
             if type(value).__name__ != field_.type:
                 raise LayoutError(f"layout: the kernel's {field_.name} is {value!r}, not {field_.type}")
             values[field_.name] = value

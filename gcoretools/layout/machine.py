@@ -1,4 +1,4 @@
-"""Where the dumped kernel's page table lies: the first thing to know, and VMCOREINFO tells it.
+"""Where the dumped kernel's page table lies: the first thing to know, and VMCOREINFO tells it (else: place.py).
 
 Source: arch/x86/kernel/vmcore_info_64.c; __pa_symbol in arch/x86/include/asm/page.h.
 """
@@ -7,15 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gcoretools.arch import x86_64
+from gcoretools.arch import architecture, x86_64
 from gcoretools.dumps.dump import Dump
 from gcoretools.dumps.search import find_vmcoreinfo
 from gcoretools.errors import DumpError, KernelDataError, LayoutError
 from gcoretools.layout.vmcoreinfo import VmcoreInfo, parse_vmcoreinfo
 from gcoretools.memory import AddressSpace
-
-IMAGE_ALIGNMENT = 2 << 20
-"""The kernel image begins at a multiple of this (CONFIG_PHYSICAL_ALIGN, at least a large page)."""
 
 PHYSICAL_BITS = 52
 """Width of a physical address, at most."""
@@ -32,6 +29,7 @@ class Machine:
         phys_base: bytes from an address in the kernel image, less __START_KERNEL_map, to the physical one; signed.
         kaslr_offset: runtime minus link address of the kernel image, in bytes.
         image: lowest link address that the kernel image can have.
+        direct_map: as in Kernel.
     """
 
     arch: str
@@ -40,6 +38,7 @@ class Machine:
     phys_base: int
     kaslr_offset: int
     image: int
+    direct_map: int = 0
 
     def linked(self, at: int) -> int:
         """Link-time address of what stands at `at` in the dump.
@@ -54,7 +53,9 @@ class Machine:
 
     def space(self, dump: Dump) -> AddressSpace:
         """The kernel's address space."""
-        return AddressSpace(dump, x86_64.paging(self.page_levels, inverted=False), self.page_root)
+        arch = architecture(self.arch)
+        linear = arch.linear(self.phys_base, self.direct_map)
+        return AddressSpace(dump, arch.paging(self.page_levels, inverted=False), self.page_root, linear)
 
 
 def describe(dump: Dump) -> VmcoreInfo:
@@ -62,8 +63,9 @@ def describe(dump: Dump) -> VmcoreInfo:
     text = find_vmcoreinfo(dump)
     if text is None:
         raise LayoutError(
-            f"{dump.path}: no VMCOREINFO, neither as a note nor in memory: nothing says where the kernel is "
-            "(QEMU writes it with -device vmcoreinfo and the module qemu_fw_cfg loaded)"
+            f"{dump.path}: no VMCOREINFO, neither as a note nor in memory: nothing says where the kernel is; "
+            "give the vmlinux or an ISF file of its kernel with -k "
+            "(QEMU writes VMCOREINFO with -device vmcoreinfo and the module qemu_fw_cfg loaded)"
         )
     return parse_vmcoreinfo(text)
 
@@ -112,7 +114,7 @@ def _phys_base(dump: Dump, info: VmcoreInfo) -> int:
         return info.numbers["phys_base"]
     at = info.symbols.get("phys_base", 0) - x86_64.START_KERNEL_MAP
     end = max((pa + size for pa, size in dump.ranges()), default=0)
-    for base in range(0, end, IMAGE_ALIGNMENT) if at > 0 else ():
+    for base in range(0, end, x86_64.IMAGE_ALIGNMENT) if at > 0 else ():
         try:
             if int.from_bytes(dump.read(at + base, 8), "little") == base:
                 return base

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from gcoretools.errors import DumpError, KernelDataError, LayoutError
 from gcoretools.layout import modules, needs
-from gcoretools.layout.cache import Entry
+from gcoretools.layout.cache import Entry, mapped
 from gcoretools.layout.kallsyms import Kallsyms, named_tables
 from gcoretools.layout.kallsyms_search import search_tables
 from gcoretools.layout.layout import Layout
 from gcoretools.layout.machine import Machine
 from gcoretools.layout.needs import Need
+from gcoretools.layout.symbol_file import SymbolFile
 from gcoretools.layout.types import TypeSource, find_layout
 from gcoretools.layout.vmcoreinfo import VmcoreInfo
 from gcoretools.memory import AddressSpace
-
-if TYPE_CHECKING:
-    # pyelftools takes 0.1 s to import, and most dumps need no vmlinux.
-    from gcoretools.layout.vmlinux import Vmlinux
 
 LOG = logging.getLogger(__name__)
 
@@ -48,7 +45,10 @@ def resolve(space: AddressSpace, info: VmcoreInfo, machine: Machine) -> Entry:
         if path is None:
             build = f", build ID {info.build_id}" if info.build_id else ""
             raise LayoutError(f"{error}; give the vmlinux of kernel {info.release}{build} with -k") from error
-    return from_vmlinux(Vmlinux(path), info, machine)
+    given = Vmlinux(path)
+    entry = mapped(from_file(given), machine.running)
+    check_place(given.path, entry.layout, info)
+    return entry
 
 
 def from_dump(space: AddressSpace, info: VmcoreInfo) -> Entry:
@@ -58,22 +58,27 @@ def from_dump(space: AddressSpace, info: VmcoreInfo) -> Entry:
     return _entry(types, symbols, "BTF in the dump", "kallsyms in the dump")
 
 
-def from_vmlinux(vmlinux: Vmlinux, info: VmcoreInfo, machine: Machine) -> Entry:
-    """The layout by symbols and types of a vmlinux. Raises LayoutError, also when it is not of this kernel."""
-    vmlinux.check_build(info.build_id)
-    found = vmlinux.symbols({*_SPELLINGS, "_stext"})
-    if not found:
-        raise LayoutError(f"{vmlinux.path}: it has no symbols; give a vmlinux that is not stripped with -k")
-    symbols = {name: machine.running(at) for name, at in found.items()}
+def from_file(given: SymbolFile) -> Entry:
+    """The layout by symbols, at their link-time addresses, and types of a file. Raises LayoutError."""
+    symbols = given.symbols(_SPELLINGS)
+    if not symbols:
+        raise LayoutError(
+            f"{given.path}: it has no symbols; give a vmlinux that is not stripped with -k, or put its System.map "
+            "beside it"
+        )
+    return _entry(given.types, _symbols(symbols), *words(given))
+
+
+def check_place(path: Path, layout: Layout, info: VmcoreInfo) -> None:
+    """Raises LayoutError when a file's kernel begins elsewhere than the dump's."""
     start = info.symbols.get("_stext")
-    if start and symbols.pop("_stext", start) != start:
-        raise LayoutError(f"{vmlinux.path}: its _stext is not where the dump's kernel has it: it is another build")
-    return _entry(vmlinux.types, _symbols(symbols), *words(vmlinux))
+    if start and layout.symbols.get("_stext", start) != start:
+        raise LayoutError(f"{path}: its _stext is not where the dump's kernel has it: it is another build")
 
 
-def words(vmlinux: Vmlinux) -> tuple[str, str]:
-    """How types_from and symbols_from call a vmlinux."""
-    return f"{vmlinux.types_kind} of {vmlinux.path}", f"symbols of {vmlinux.path}"
+def words(given: SymbolFile) -> tuple[str, str]:
+    """How types_from and symbols_from call a file."""
+    return f"{given.types_kind} of {given.path}", f"symbols of {given.path}"
 
 
 def kallsyms(space: AddressSpace, info: VmcoreInfo) -> Kallsyms:

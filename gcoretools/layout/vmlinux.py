@@ -18,6 +18,7 @@ from gcoretools.layout.cfi import CallFrames
 from gcoretools.layout.dwarf import Dwarf
 from gcoretools.layout.dwarf_search import DAMAGE
 from gcoretools.layout.kallsyms import Symbol, choose
+from gcoretools.layout.system_map import system_map_beside
 from gcoretools.layout.types import TypeSource
 
 PLACES = (
@@ -47,6 +48,10 @@ _STT_SECTION, _STT_FILE = 3, 4
 _MACHINES = ("EM_X86_64", "EM_386")
 
 
+# linux_banner is one line: longer than any (init/version.c).
+BANNER_LIMIT = 1024
+
+
 class Vmlinux:
     """The file.
 
@@ -59,6 +64,8 @@ class Vmlinux:
 
     Raises LayoutError when it is not such a file, or has neither symbols nor types.
     """
+
+    kind = "vmlinux"
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -78,7 +85,23 @@ class Vmlinux:
 
     def symbols(self, wanted: Collection[str]) -> dict[str, int]:
         """Link-time addresses of those of these symbols that exist; of several as Kallsyms.find chooses."""
+        if ".symtab" not in self._sections:
+            return choose(system_map_beside(self.path), frozenset(wanted))
         return choose(self._named(frozenset(name.encode() for name in wanted)), frozenset(wanted))
+
+    @property
+    def cache_key(self) -> str:
+        """What tells this build from every other one: its build ID, "" when it has none."""
+        return self.build_id
+
+    def banner(self) -> bytes:
+        """linux_banner, "Linux version ..."; b"" where the file does not have it (separate debug files)."""
+        at = self.symbols(("linux_banner",)).get("linux_banner", 0)
+        for section in self._sections.values():
+            start = section["sh_addr"]
+            if start and start <= at < start + section["sh_size"]:
+                return section.data()[at - start :][:BANNER_LIMIT].split(b"\0", 1)[0]
+        return b""
 
     def all_symbols(self) -> Iterator[Symbol]:
         """Every symbol that has a name and a place; `kind` is "T" for global and weak ones, "t" for local ones."""

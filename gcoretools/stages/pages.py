@@ -13,7 +13,6 @@ from gcoretools.kernel.core_rules import ELF_MAGIC
 from gcoretools.kernel.image import Image
 from gcoretools.kernel.page_state import WITH_BYTES, ZERO
 from gcoretools.kernel.residence import Piece, Residence
-from gcoretools.memory import AddressSpace
 from gcoretools.records import DATA_LIMIT, Done, Extent, Pages, Process, Record, Vma
 
 
@@ -52,7 +51,7 @@ class _Plan:
         self._rules = rules
         self._chosen = from_kernel(process.coredump_filter) if chosen is None else chosen
         self._residence = Residence(image, process)
-        self._memory = AddressSpace(image.dump, image.paging, process.page_table)
+        self._memory = image.user_memory(process.page_table)
         self._vmas: list[Vma] = []
         self.data = self.zero = 0
         self.gaps: dict[str, int] = {}

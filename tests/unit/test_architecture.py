@@ -93,7 +93,7 @@ def within(name: str, places: tuple[str, ...]) -> bool:
 def test_the_modules_are_found() -> None:
     assert {"errors", "dumps", "dumps.dump", "kernel.vma", "commands.run"} <= set(MODULES)
     assert "kernel.vma" in own_imports("kernel.residence")
-    assert "layout.vmlinux" in own_imports("layout.resolve")  # inside a function
+    assert "layout.vmlinux" in own_imports("layout.symbol_file")  # inside a function
 
 
 def test_every_room_has_its_place() -> None:

@@ -14,6 +14,7 @@ from gcoretools.layout.needs import (
     memory,
     module,
     page_cache,
+    place,
     registers,
     swap,
     task,
@@ -23,6 +24,7 @@ from gcoretools.layout.needs.need import Need
 __all__ = ["CONSTANTS", "MEMBERS", "SIZES", "SYMBOLS", "Need"]
 
 _SUBJECTS = (
+    place,
     task,
     cpu,
     registers,

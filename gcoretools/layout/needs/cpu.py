@@ -2,7 +2,10 @@
 
 from gcoretools.layout.needs.need import Need, maybe, need
 
-MEMBERS: tuple[Need, ...] = (need("rq.curr"),)
+MEMBERS: tuple[Need, ...] = (
+    need("rq.curr", "runqueue.curr"),  # 70b97a7f0b19 (2.6.18)
+    maybe("x8664_pda.level4_pgt"),  # each CPU's top page table, until processes had one of their own (2.6.11)
+)
 
 SIZES: tuple[Need, ...] = ()
 

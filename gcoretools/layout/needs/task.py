@@ -10,11 +10,11 @@ MEMBERS: tuple[Need, ...] = (
     need("task_struct.mm"),
     need("task_struct.flags"),
     need("task_struct.__state", "task_struct.state"),  # 2f064a59a11f (5.14)
-    need("task_struct.exit_state"),
+    maybe("task_struct.exit_state"),  # in task_struct.state before 2.6.11
     need("task_struct.static_prio"),
     need("task_struct.stack", "task_struct.thread_info"),  # f7e4217b007d (2.6.22)
     need("task_struct.group_leader"),
-    need("task_struct.real_parent"),
+    need("task_struct.real_parent", "task_struct.parent"),  # utrace, which RHEL 5 has, left only the one
     need("task_struct.signal"),
     need("task_struct.utime"),
     need("task_struct.stime"),
