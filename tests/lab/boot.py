@@ -10,6 +10,8 @@ from .folders import scratch
 from .kernels import Kernel
 from .packages import Apt, run
 
+BUSYBOX = Path("/bin/busybox")  # of this machine
+
 # Loading the list twice settles the order. What a kernel has built in has no file.
 MODULES = (
     "virtio", "virtio_ring", "virtio_pci_legacy_dev", "virtio_pci_modern_dev", "virtio_pci", "virtio_blk",
@@ -44,6 +46,11 @@ class Boot:
         return self.folder / f"modules-{key}"
 
     @property
+    def busybox(self) -> Path:
+        """The guest's busybox."""
+        return self.folder / "busybox" if self.kernel.others else BUSYBOX
+
+    @property
     def versions(self) -> str:
         """The packages, a name=version per line."""
         return (self.folder / "versions").read_text()
@@ -56,10 +63,10 @@ class Boot:
             version = self.versions.split()[0].rpartition("=")[2]
             with scratch(self.folder / "debug") as work:
                 deb = apt.download(f"linux-image-{release}-dbg={version}", work)
-                extract = 'dpkg-deb --fsys-tarfile "$0" | tar -x -f - -C "$1" --wildcards "*/vmlinux*"'
-                run(["sh", "-c", extract, deb, work])
-                found = (each for each in work.rglob("vmlinux*") if each.is_file() and not each.is_symlink())
-                next(found).rename(path)
+                # It stands near the beginning: what follows, up to 3 GB of modules, is not unpacked.
+                extract = 'dpkg-deb --fsys-tarfile "$0" | tar -x -f - -C "$1" --occurrence=1 --wildcards "$2"'
+                run(["sh", "-c", extract, deb, work, "*/boot/vmlinux-*"])
+                next(work.rglob("vmlinux-*")).rename(path)
         return path
 
 
@@ -90,7 +97,8 @@ def fetch(kernel: Kernel, folder: Path, apt: Apt) -> Boot:
     if there and not _lacking(boot):
         return boot
     apt.update()
-    packages = boot.versions.split() if there else [apt.resolve(pattern) for pattern in kernel.packages]
+    wanted = (*kernel.packages, *kernel.others)
+    packages = boot.versions.split() if there else [apt.resolve(pattern) for pattern in wanted]
     with scratch(folder.with_suffix(".debs")) as debs:
         for package in packages:
             run(["dpkg", "-x", apt.download(package, debs), debs / "tree"])
@@ -107,6 +115,8 @@ def _take(tree: Path, packages: list[str], folder: Path) -> None:
         release = next(path.name for path in tree.rglob("lib/modules/*") if (path / "kernel").is_dir())
         shutil.copy(image, work / "vmlinuz")
         _take_modules(tree, MODULES, "", work / "modules")
+        for busybox in tree.glob("bin/busybox"):
+            shutil.copy(busybox, work / "busybox")
         (work / "release").write_text(release)
         (work / "versions").write_text("".join(f"{package}\n" for package in packages))
         shutil.rmtree(folder, ignore_errors=True)

@@ -13,7 +13,7 @@ from .errors import LabError
 from .facts import collect
 from .folders import scratch
 from .initramfs import GUEST, PROGRAMS, PROGRAMS_OF, SOURCES_OF, build, write_cpio
-from .machine import QEMU, Machine
+from .machine import Machine
 from .packages import run
 from .variants import Variant
 
@@ -42,7 +42,7 @@ def arguments(variant: Variant, kernel: Path, initrd: Path, disks: list[Path]) -
 def recipe(boot: Boot, variant: Variant) -> str:
     """A hash over all that decides what a capture holds."""
     words = [str(FORMAT), boot.versions, *variant.formats, repr(PROGRAMS)]
-    words += run([QEMU, "--version"]), run(["gcc", "-dumpfullversion"])
+    words += run([variant.qemu, "--version"]), run(["gcc", "-dumpfullversion"])
     words += arguments(variant, Path("kernel"), Path("initrd"), [])
     words += [path.read_text() for path in sorted(GUEST.iterdir())]
     if PROGRAMS_OF[variant.programs] is not PROGRAMS:
@@ -50,6 +50,7 @@ def recipe(boot: Boot, variant: Variant) -> str:
     for folder in SOURCES_OF.get(variant.programs, ()):
         words += [path.read_text() for path in sorted(folder.iterdir())]
     words += MORE_MODULES.get(variant.modules, ())
+    words += [str(variant.kept_disk)] if variant.kept_disk else []
     return hashlib.sha256("\0".join(words).encode()).hexdigest()[:12]
 
 
@@ -81,13 +82,16 @@ def _stop(machine: Machine, want_spinner: bool) -> str:
     raise LabError(f"the spinning thread was never seen on CPU 1:\n{registers}")
 
 
-def _dump_stopped(machine: Machine, variant: Variant, out: Path) -> None:
+def _dump_stopped(machine: Machine, variant: Variant, disk: Path, out: Path) -> None:
     machine.expect("GC READY", BOOT_SECONDS)
     time.sleep(0.3)
     registers = _stop(machine, "spin" in variant.roles)
     (out / "registers.txt").write_text(registers)
     for kind in variant.formats:
         machine.dump(out / ("vmcore." + kind.partition("-")[0]), kind)
+    if variant.kept_disk:
+        with disk.open("rb") as file:
+            (out / "vdb.img").write_bytes(file.read(variant.kept_disk))
     machine.qmp("cont")
     machine.answer("go")
     machine.expect("GC PACKED", DUMP_SECONDS)
@@ -112,11 +116,11 @@ def make(boot: Boot, variant: Variant, work: Path) -> None:
         if variant.ending == "panic":
             _put_capture_kernel(boot, rough)
         disks = [_fresh_disk(rough / "vda"), _fresh_disk(rough / "vdb")]
-        with Machine(arguments(variant, boot.vmlinuz, rough / "initrd", disks), work) as machine:
+        with Machine(arguments(variant, boot.vmlinuz, rough / "initrd", disks), work, variant.qemu) as machine:
             if variant.ending == "panic":
                 _dump_panicked(machine, disks[1], work)
             else:
-                _dump_stopped(machine, variant, work)
+                _dump_stopped(machine, variant, disks[1], work)
         unpack(disks[0], rough / "packed")
         shutil.copytree(rough / "root", work / "sysroot", ignore=shutil.ignore_patterns(*NOT_KEPT))
         facts = collect(rough / "packed/facts")

@@ -26,6 +26,7 @@ class Capture:
 
     folder: Path
     boot: Boot
+    variant: str
 
     @cached_property
     def dumps(self) -> dict[str, Path]:
@@ -54,6 +55,11 @@ class Capture:
         return facts
 
     @property
+    def disk(self) -> Path:
+        """What is kept of /dev/vdb, as it was at the moment of the dump."""
+        return self.folder / "vdb.img"
+
+    @property
     def registers(self) -> str:
         """`info registers -a` of the stopped moment."""
         return (self.folder / "registers.txt").read_text()
@@ -71,6 +77,11 @@ class Capture:
     def core(self, role: str) -> Path:
         """The kernel's core of the process that plays a role."""
         return self.cores[self.process(role)["global_pid"]]
+
+    @property
+    def options(self) -> tuple[str | Path, ...]:
+        """What commands need beside the dump: Debian's 686 kernels have neither types nor variables in it."""
+        return () if self.boot.kernel.arch == "amd64" else ("-k", self.vmlinux())
 
     def vmlinux(self) -> Path:
         """The kernel's own vmlinux with DWARF; fetched on demand (about 280 MB)."""
@@ -129,7 +140,7 @@ def _capture(kernel: str, variant: str) -> Capture:
             with scratch(LAB / f".{name}.new") as work:
                 make(boot, VARIANTS[variant], work)
                 work.rename(folder)
-    return Capture(folder, boot)
+    return Capture(folder, boot, variant)
 
 
 def found(kernel: str, variant: str) -> list[Path]:

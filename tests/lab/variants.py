@@ -1,8 +1,10 @@
 """The ways to boot and to dump a kernel: one row each."""
 
 from dataclasses import dataclass
+from typing import TypedDict
 
-from .kernels import KERNELS
+from .kernels import AMD64, ZSWAP
+from .machine import QEMU
 
 EVERYBODY = (
     "threads", "many", "zleader", "memory", "memory-default", "memory-all", "dynamic", "namespaced", "forked",
@@ -34,10 +36,21 @@ class Variant:
     append: str = ""
     formats: tuple[str, ...] = ("elf", "kdump-zlib")
     programs: str = "x86_64"  # the key of PROGRAMS_OF: what the guest runs
+    kept_disk: int = 0  # bytes of /dev/vdb that are kept as they were at the moment of the dump
     modules: str = ""  # a key of MORE_MODULES: what the guest loads besides
-    kernels: tuple[str, ...] = tuple(KERNELS)  # those that it is made for
+    qemu: str = QEMU
+    kernels: tuple[str, ...] = AMD64  # those that it is made for
     quick: tuple[str, ...] = ("6.1",)  # those of them in `make test`; `make matrix` has all
 
+
+class _Swapping(TypedDict):
+    memory: int
+    formats: tuple[str, ...]
+    programs: str
+    modules: str
+
+
+SWAPPING = _Swapping(memory=512, formats=("elf",), programs="swap", modules="swap")
 
 _ROWS = (
     Variant("max", quick=QUICK),
@@ -57,25 +70,36 @@ _ROWS = (
     # Segment bases by descriptors: where the CPU has FSGSBASE, the kernel reads them another way.
     Variant("segments", roles=("threads",), cpu="Nehalem", formats=("elf",), programs="segments"),
     Variant("fsgsbase", roles=("threads",), formats=("elf",), programs="segments"),
-    # A process for each compressor that the kernel has, its memory on a zram device of its own.
+    # A process for each compressor that the kernel has, its memory on a zram device of its own; zram has compressors
+    # of its own since 917a59e81c34 (6.12). Then processes whose memory is on a disk, without and with zswap before it.
     Variant(
         "zram",
         roles=tuple(f"zram-{name}" for name in ("lzo", "lzo-rle", "lz4", "lz4hc", "zstd", "deflate")),
-        memory=512,
-        formats=("elf",),
-        programs="swap",
-        modules="swap",
+        **SWAPPING,
         kernels=("5.10", "6.1"),
     ),
     Variant(
-        "zram-own",  # compressors of zram's own (917a59e81c34, 6.12)
+        "zram-own",
         roles=tuple(f"zram-{name}" for name in ("lz4", "lz4hc", "zstd", "deflate")),
-        memory=512,
-        formats=("elf",),
-        programs="swap",
-        modules="swap",
+        **SWAPPING,
         kernels=("6.12", "7.2"),
         quick=("7.2",),
+    ),
+    Variant("disk", roles=("disk-vdb",), **SWAPPING, kept_disk=64 << 20),
+    Variant("zswap", roles=("zswap-vdb",), **SWAPPING, kept_disk=64 << 20, kernels=ZSWAP, quick=ZSWAP),
+    # 32-bit kernels, with PAE and without, on a 32-bit CPU and on a 64-bit one. Above 896 MiB is highmem: the
+    # pages of processes come from there first.
+    Variant("pae", roles=IA32, qemu="qemu-system-i386", programs="i386", kernels=("6.1-686-pae",), quick=()),
+    Variant(
+        "highmem",
+        roles=IA32,
+        cpu="Nehalem",
+        memory=1152,
+        devices=(),
+        formats=("elf",),
+        programs="i386",
+        kernels=("6.1-686",),
+        quick=(),
     ),
     Variant("traced", roles=("traced",), ending="facts", formats=("elf",)),
     Variant("crowd", roles=CROWDS, ending="facts", memory=1536, formats=("elf",), kernels=("6.1",)),

@@ -1,5 +1,6 @@
-/* Processes whose memory is swapped out. The role says where to: zram-ALGORITHM is a zram device of its own,
-   disk-NAME the disk /dev/NAME. Each takes over from the ones before it, by the higher priority of its device. */
+/* Processes whose memory is swapped out. The role says where to: zram-ALGORITHM is a zram device of its own, disk-NAME
+   the disk /dev/NAME, zswap-NAME that with zswap before it. Each takes over from the ones before it, by the higher
+   priority of its device. */
 #define _GNU_SOURCE
 #define main ordinary_main
 #include "../guest/main.c"
@@ -181,6 +182,8 @@ static void run_swap(const struct role *role)
         priority += add_zram(where + 1, device);
     else
         snprintf(device, sizeof device, "/dev/%s", where + 1);
+    if (!strncmp(role->name, "zswap", 5))
+        put("/sys/module/zswap/parameters/enabled", "Y");
     make_swap(device);
     if (swapon(device, SWAP_FLAG_PREFER | priority))
         die(device);
@@ -188,7 +191,6 @@ static void run_swap(const struct role *role)
     char *at = page_out("private", 1536, MAP_PRIVATE);
     page_out("shared", 768, MAP_SHARED);
     share(at + 1024 * PAGE, 128);
-    fact_number("private_left", swapped(at, 1536 * PAGE));
     main_blocks(role);
 }
 
