@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from gcoretools.dumps.dump import PAGE_SHIFT, PAGE_SIZE, Buffer, Dump, Note, Pfns, digest
 from gcoretools.dumps.elf_headers import NO_ADDRESS, PT_LOAD, PT_NOTE, Headers, read_headers
+from gcoretools.dumps.mapping import POPULATED, populate
 from gcoretools.dumps.notes import NOTES_LIMIT, bounded, joined, parse_notes
 from gcoretools.dumps.page_runs import page_runs
 from gcoretools.errors import DumpError
@@ -75,6 +76,8 @@ class ElfDump(Dump):
         if run < 0 or pa + size > self._ends[run] << PAGE_SHIFT:
             return None
         start = self._offsets[run] + pa - (self._firsts[run] << PAGE_SHIFT)
+        if size >= POPULATED:
+            populate(self._data, start, size)
         return self._data[start : start + size]
 
     def _locate(self, pfns: Pfns) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:

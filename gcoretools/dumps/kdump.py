@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -42,7 +43,7 @@ class KdumpDump(Dump):
         self.fingerprint = digest(b"kdump", len(data).to_bytes(8, "little"), headers.raw, joined(self.notes))
         self._exists, self._held = _bitmaps(path, data, headers)
         self._pages = KdumpPages(path, data, headers, self._held.total)
-        self._cache: dict[int, bytes] = {}
+        self._cache: OrderedDict[int, bytes] = OrderedDict()
         self.absent_reason = _absent_reason(headers, self._exists.total - self._held.total)
 
     def present(self, pfns: Pfns) -> NDArray[np.bool_]:
@@ -94,7 +95,7 @@ class KdumpDump(Dump):
             page = self._pages.one(self._held.rank(pfn), pfn)
             page = _ZERO if page == _ZERO else page
             if len(self._cache) >= CACHED_PAGES:
-                del self._cache[next(iter(self._cache))]
+                self._cache.popitem(last=False)  # in one step: threads share the cache
         self._cache[pfn] = page
         return page
 

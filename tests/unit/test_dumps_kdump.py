@@ -1,6 +1,7 @@
 """dumps/kdump.py and its modules: every version of the header, every shape of page, and what is damaged."""
 
 import struct
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -206,3 +207,16 @@ def test_headers_that_lie(tmp_path: Path, at: int, value: bytes, reason: str) ->
     path = changed(write_kdump(tmp_path / "vmcore", pages, NOTES), at, value)
     with pytest.raises(DumpError, match=reason):
         open_dump(path)
+
+
+def test_threads_share_the_cache_of_pages(tmp_path: Path) -> None:
+    """Each of them asks for few pages at a time, and for more than the cache keeps."""
+    table = {pfn: numbered(pfn) for pfn in range(0x100, 0x100 + 2 * CACHED_PAGES)}
+    dump = open_dump(write_kdump(tmp_path / "dump", table))
+
+    def right(seed: int) -> bool:
+        order = np.random.default_rng(seed).permutation(np.array(list(table), np.uint64))
+        return all(bytes(dump.pages(order[i : i + 1])) == table[int(order[i])] for i in range(len(order)))
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(right, range(8)))
