@@ -70,8 +70,8 @@ _ROWS = (
     # Segment bases by descriptors: where the CPU has FSGSBASE, the kernel reads them another way.
     Variant("segments", roles=("threads",), cpu="Nehalem", formats=("elf",), programs="segments"),
     Variant("fsgsbase", roles=("threads",), formats=("elf",), programs="segments"),
-    # A process for each compressor that the kernel has, its memory on a zram device of its own; zram has compressors
-    # of its own since 917a59e81c34 (6.12). Then processes whose memory is on a disk, without and with zswap before it.
+    # A process for each compressor that the kernel has, its memory on a zram device of its own; since 917a59e81c34
+    # (6.12) zram has compressors of its own. Then memory that is on a disk, without and with zswap before it.
     Variant(
         "zram",
         roles=tuple(f"zram-{name}" for name in ("lzo", "lzo-rle", "lz4", "lz4hc", "zstd", "deflate")),
