@@ -50,13 +50,11 @@ class _Plan:
     def __init__(
         self, image: Image, process: Process, rules: dict[str, object], chosen: int | None, unread: bool
     ) -> None:
-        self._image = image
         self._process = process
         self._rules = rules
         self._unread = unread
         self._chosen = from_kernel(process.coredump_filter) if chosen is None else chosen
         self._residence = Residence(image, process)
-        self._memory = image.user_memory(process.page_table)
         self._vmas: list[Vma] = []
         self.data = self.zero = 0
         self.gaps: dict[str, int] = {}
@@ -131,6 +129,9 @@ class _Plan:
     def _begins_elf(self, vma: Vma) -> bool:
         """Whether a mapping begins with the ELF magic. A page that is not there may: it becomes a gap."""
         try:
-            return self._memory.read(vma.start, len(ELF_MAGIC)) == ELF_MAGIC
+            (page,) = self._residence.pieces(vma, PAGE_SIZE)
+            if page.state in WITH_BYTES:
+                return bytes(self._residence.read(page, 0, 1)[: len(ELF_MAGIC)]) == ELF_MAGIC
         except (KernelDataError, PageAbsent):
             return True
+        return page.state != ZERO

@@ -49,6 +49,7 @@ def test_the_core_is_the_kernels(captured: Capture, role: str, tmp_path: Path) -
     stale = stale_threads(captured.vmcore, process, tmp_path / "regs.gc")
     judged = judge(core, CoreFile(captured.core(role)), gaps, process["threads"], stale)
     assert judged.differences == []
+    assert gaps == []
     assert judged.pages > 500
     assert stale or role != "spin"
     assert [n.kind for n in core.notes].count("386_IOPERM") == (role == "threads")
@@ -63,6 +64,7 @@ def test_the_core_of_a_32_bit_process_is_the_kernels(captured: Capture, role: st
     stale = stale_threads(captured.vmcore, process, tmp_path / "regs.gc")
     judged = judge(core, CoreFile(captured.core(role)), gaps, process["threads"], stale)
     assert judged.differences == []
+    assert gaps == []
     assert judged.pages > 100
     assert bool(stale) == (role == "spin")
     for thread in process["threads"]:
