@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from gcoretools.commands import progress, run, show
 from gcoretools.core.pattern import core_name
 from gcoretools.core.writer import new_file
+from gcoretools.kernel.swap.swap import Swap
 from gcoretools.records import Process, Regs, Thread
 from gcoretools.stages import source
 from gcoretools.stages.elf import write_cores
@@ -19,7 +20,7 @@ from gcoretools.stages.tasks import Tasks
 USAGE = """gc-core: write the ELF cores of processes in a kernel crash dump, each to a file of its own.
 
 Usage:
-  gc-core [options] VMCORE [SELECTOR...]
+  gc-core [options] [--swap IMAGE]... VMCORE [SELECTOR...]
   gc-core -h | --help
   gc-core --version
 
@@ -41,6 +42,8 @@ Options:
                   16 ELF  ELF header pages of file-backed private memory
                  128 DONTDUMP  memory marked MADV_DONTDUMP, when its kind is selected, too
                not given: the process's own /proc/PID/coredump_filter
+  --swap IMAGE what a swap device or file held at that moment: pages that were swapped out to it come from there;
+               AREA=IMAGE says which one (/dev/vdb2), where there are several; may be given for each
   --gaps KIND  what gaps become: absent, or zero (zeros in the file) [default: absent]
   -k VMLINUX   take the kernel's types and symbols from this file instead of the dump
   --no-cache   neither use nor fill the cache of kernel layouts ($XDG_CACHE_HOME/gcoretools)
@@ -62,6 +65,7 @@ def main(argv: list[str] | None = None) -> int:
 def _core(arguments: run.Arguments, report: run.Report) -> None:
     chosen, zero = run.chosen_filter(arguments), run.gaps_are_zero(arguments)
     header, image = source.from_dump(arguments["VMCORE"], arguments["-k"], not arguments["--no-cache"])
+    swap = Swap(image, run.swap_images(arguments))
     recovery = Recovery(image)
 
     def output(process: Process) -> AbstractContextManager[int]:
@@ -73,7 +77,7 @@ def _core(arguments: run.Arguments, report: run.Report) -> None:
         return found
 
     mapped = add_mappings(Tasks(image).selected(arguments["SELECTOR"]), image)
-    records = progress.shown(add_pages(mapped, image, header.rules, chosen, unread=True))
+    records = progress.shown(add_pages(mapped, image, header.rules, chosen, swap, unread=True))
     for process in write_cores(header, run.tell_gaps(records, report), output, recover, zero):
         report.say(run.PROGRESS, f"pid {process.pid}: {process.comm}: done")
         show.saved(core_name(arguments["-o"], process))

@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 
 from gcoretools.commands import run
+from gcoretools.kernel.swap.swap import Swap
 from gcoretools.stages.pages import add_pages
 
 USAGE = """gc-pages: extract the memory of processes from a kernel crash dump, as much as the filter selects.
 
 Usage:
-  gc-pages [options]
+  gc-pages [options] [--swap IMAGE]...
   gc-pages -h | --help
   gc-pages --version
 
@@ -27,6 +28,8 @@ Options:
                   16 ELF  ELF header pages of file-backed private memory
                  128 DONTDUMP  memory marked MADV_DONTDUMP, when its kind is selected, too
                not given: the process's own /proc/PID/coredump_filter
+  --swap IMAGE what a swap device or file held at that moment: pages that were swapped out to it come from there;
+               AREA=IMAGE says which one (/dev/vdb2), where there are several; may be given for each
   --dump PATH  the dump, when it is no longer where the stream says
   -v LEVEL     what to say on standard error: sum of 1 progress, 2 library errors, 4 page faults [default: 4]
   -h, --help   show this
@@ -35,6 +38,7 @@ Options:
 Examples:
   gc-maps vmcore 12345 | gc-pages -f 21 | gc-elf > core.12340
   gc-pages -f AP,AS,ELF < maps.gc > pages.gc
+  gc-pages --swap /dev/vdb2=vdb2.img < maps.gc > pages.gc
   gc-pages < maps.gc | gc-cat
 """
 
@@ -47,7 +51,8 @@ def main(argv: list[str] | None = None) -> int:
 def _pages(arguments: run.Arguments, report: run.Report) -> None:
     chosen = run.chosen_filter(arguments)
     header, image, records = run.from_stream(arguments)
-    run.emit(header, run.tell_gaps(add_pages(records, image, header.rules, chosen), report), report)
+    swap = Swap(image, run.swap_images(arguments))
+    run.emit(header, run.tell_gaps(add_pages(records, image, header.rules, chosen, swap), report), report)
 
 
 if __name__ == "__main__":

@@ -151,6 +151,17 @@ def chosen_filter(arguments: Arguments) -> int | None:
     return None if arguments["-f"] is None else parse_filter(arguments["-f"])
 
 
+def swap_images(arguments: Arguments) -> dict[str, Path]:
+    """The images of --swap by the names of their areas, "" for one without. Raises UsageError."""
+    images: dict[str, Path] = {}
+    for word in arguments["--swap"]:
+        name, _, path = word.partition("=") if "=" in word and not Path(word).exists() else ("", "", word)
+        if name in images:
+            raise UsageError(f"--swap {word}: there is an image of {name or 'the swap area'} already")
+        images[name] = Path(path)
+    return images
+
+
 def gaps_are_zero(arguments: Arguments) -> bool:
     """Whether --gaps asks for zeros. Raises UsageError."""
     if arguments["--gaps"] not in ("absent", "zero"):

@@ -14,26 +14,34 @@ from gcoretools.kernel.core_rules import ELF_MAGIC
 from gcoretools.kernel.image import Image
 from gcoretools.kernel.page_state import DATA, WITH_BYTES, ZERO
 from gcoretools.kernel.residence import Piece, Residence
+from gcoretools.kernel.swap.swap import Swap
 from gcoretools.records import DATA_LIMIT, Done, Extent, Pages, Process, Record, Unread, Vma
 
 
 def add_pages(
-    records: Iterable[Record], image: Image, rules: dict[str, object], chosen: int | None, unread: bool = False
+    records: Iterable[Record],
+    image: Image,
+    rules: dict[str, object],
+    chosen: int | None,
+    swap: Swap | None = None,
+    unread: bool = False,
 ) -> Iterator[Record]:
     """The records with the decision in each `vma`, and before each `done` all `extent`s and then all `pages`.
 
     Args:
         rules: gcoretools.kernel.core_rules of the kernel, as the header carries them.
         chosen: bits of -f; None takes each process's own coredump_filter.
+        swap: the kernel's swapped pages, when images of its swap devices go with them.
         unread: whether page frames are handed on as `unread`s, to be read by whoever writes them.
     Earlier decisions, extents and pages are made anew. Raises StreamError for a process without mappings.
     """
     plan: _Plan | None = None
+    swap = swap or Swap(image)
     for record in records:
         if isinstance(record, Extent | Pages):
             continue
         if isinstance(record, Process):
-            plan = _Plan(image, record, rules, chosen, unread)
+            plan = _Plan(image, record, rules, chosen, swap, unread)
         elif isinstance(record, Vma) and plan:
             record = plan.decide(record)
         elif isinstance(record, Done) and plan:
@@ -48,13 +56,19 @@ class _Plan:
     """What goes into the core of one process."""
 
     def __init__(
-        self, image: Image, process: Process, rules: dict[str, object], chosen: int | None, unread: bool
+        self,
+        image: Image,
+        process: Process,
+        rules: dict[str, object],
+        chosen: int | None,
+        swap: Swap,
+        unread: bool,
     ) -> None:
         self._process = process
         self._rules = rules
         self._unread = unread
         self._chosen = from_kernel(process.coredump_filter) if chosen is None else chosen
-        self._residence = Residence(image, process)
+        self._residence = Residence(image, process, swap)
         self._vmas: list[Vma] = []
         self.data = self.zero = 0
         self.gaps: dict[str, int] = {}

@@ -10,11 +10,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from gcoretools.errors import KernelDataError, PageAbsent
+from gcoretools.errors import KernelDataError, LayoutError, PageAbsent
 from gcoretools.kernel import radix_tree, xarray
 from gcoretools.kernel.image import Image
 from gcoretools.kernel.page import Pages
 from gcoretools.kernel.swap.area import Area
+from gcoretools.kernel.swap.store import bit
 from gcoretools.memory import NO_FRAME
 from gcoretools.paging import Words
 
@@ -30,6 +31,9 @@ LAST_INDEX = (1 << 64) - 1
 
 # Low bits of a pointer in a tree; whatever has one of them set is no page.
 TAGS = 3
+
+# SWAPFILE_CLUSTER is 512, or 256.
+CLUSTER_LIMIT = 1 << 12
 
 # SWP_TB_PFN_MARK: the low bits of a word of a swap table that names a page frame. Above the frame stand flags, of
 # which the first says that the page is zero (SWP_TB_ZERO_FLAG).
@@ -77,7 +81,7 @@ class SwapCache:
         """Which pages have been read in. A tail page counts as its head does, which then came from memory."""
         image, pages = self._image, self._pages.addresses(frames)
         flags = self._gathered(pages + np.uint64(image.member("page.flags").offset))
-        ready: Flags = (flags >> np.uint64(image.constant("PG_uptodate")) & np.uint64(1)) != 0
+        ready: Flags = (flags >> bit(image, "PG_uptodate") & np.uint64(1)) != 0
         if image.has("page.compound_head"):
             head = self._gathered(pages + np.uint64(image.member("page.compound_head").offset))
             ready |= (head & np.uint64(1)) != 0
@@ -136,7 +140,7 @@ class SwapCache:
 
     def _in_tables(self, area: Area, offsets: Words) -> Words:
         """Page frames by the swap table; each cluster's is read whole, since a folio is named by its head."""
-        count = np.uint64(self._image.size("swap_table") // self._image.pointer_size)
+        count = self._slots_in_cluster
         starts: Words = np.unique(offsets // count) * count
         all_offsets = np.add.outer(starts, np.arange(int(count), dtype=np.uint64)).ravel()
         words = self._slots(area, all_offsets)
@@ -150,6 +154,14 @@ class SwapCache:
         wanted: Words = frames[np.searchsorted(all_offsets, offsets)]
         return wanted
 
+    @property
+    def _slots_in_cluster(self) -> np.uint64:
+        """SWAPFILE_CLUSTER."""
+        count = self._image.size("swap_table") // self._image.pointer_size
+        if not 0 < count <= CLUSTER_LIMIT:
+            raise LayoutError(f"a swap table of {count} slots cannot be")
+        return np.uint64(count)
+
     def _slots(self, area: Area, offsets: Words) -> Words:
         """The word of the swap table for each page; 0 where the dump has it not."""
         clusters, inside = self._clusters(area, offsets)
@@ -160,7 +172,7 @@ class SwapCache:
 
     def _clusters(self, area: Area, offsets: Words) -> tuple[Words, Words]:
         """The swap_cluster_info of each page, and its number in it."""
-        count = np.uint64(self._image.size("swap_table") // self._image.pointer_size)
+        count = self._slots_in_cluster
         size = np.uint64(self._image.size("swap_cluster_info"))
         return np.uint64(area.info["cluster_info"]) + offsets // count * size, offsets % count
 

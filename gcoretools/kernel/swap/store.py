@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from gcoretools.compression import Decompressor, decompressor
 from gcoretools.dumps.dump import PAGE_SIZE, Buffer
-from gcoretools.errors import KernelDataError
+from gcoretools.errors import KernelDataError, LayoutError
+from gcoretools.kernel.image import Image
 from gcoretools.paging import Words
 
 # What a store says of a page: it knows nothing of it, it can give its bytes, or, from LOST on, why it cannot.
@@ -21,13 +22,11 @@ Bytes = NDArray[np.uint8]
 
 
 class Store(Protocol):
-    """Where pages of one swap area are kept, by their offsets in it.
+    """Where pages of one swap area are kept, by their offsets in it."""
 
-    Attributes:
-        reasons: why a page cannot be had; the first is LOST.
-    """
-
-    reasons: tuple[str, ...]
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why a page cannot be had; the first is LOST."""
 
     def verdicts(self, offsets: Words) -> Verdicts:
         """UNKNOWN, HELD or LOST + n for each page."""
@@ -66,6 +65,21 @@ class Blocks:
             raise KernelDataError(f"{self._where}: a page compressed with {self._name}: {error}") from error
 
 
-def fill(rows: Bytes, which: NDArray[np.bool_], words: Words, word: int) -> None:
+def bit(image: Image, name: str) -> np.uint64:
+    """The number of a bit, by its enumerator. Raises LayoutError for none that a word has."""
+    number = image.constant(name)
+    if not 0 <= number < 64:
+        raise LayoutError(f"{name} cannot be bit {number}")
+    return np.uint64(number)
+
+
+def words(rows: Bytes, at: int, size: int) -> Words:
+    """An unsigned integer of each row. Raises LayoutError where none can be."""
+    if size not in (1, 2, 4, 8) or at + size > rows.shape[1]:
+        raise LayoutError(f"a word of {size} bytes at {at} of {rows.shape[1]} cannot be")
+    return np.ascontiguousarray(rows[:, at : at + size]).view(f"<u{size}").astype(np.uint64).reshape(-1)
+
+
+def fill(rows: Bytes, which: NDArray[np.bool_], values: Words, word: int) -> None:
     """Fill rows that hold nothing but one word again and again (memset_l)."""
-    rows[which] = np.tile(words[which].astype(f"<u{word}").view(np.uint8).reshape(-1, word), PAGE_SIZE // word)
+    rows[which] = np.tile(values[which].astype(f"<u{word}").view(np.uint8).reshape(-1, word), PAGE_SIZE // word)

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gcoretools.dumps.dump import PAGE_SIZE
-from gcoretools.errors import KernelDataError, PageAbsent
+from gcoretools.errors import KernelDataError, LayoutError, PageAbsent
 from gcoretools.kernel.image import Image, Struct
-from gcoretools.kernel.swap.store import HELD, LOST, Blocks, Bytes, Verdicts, fill
+from gcoretools.kernel.swap.store import HELD, LOST, Blocks, Bytes, Verdicts, bit, fill, words
 from gcoretools.kernel.swap.zsmalloc import Zsmalloc
 from gcoretools.paging import Words
 
@@ -18,6 +18,10 @@ from gcoretools.paging import Words
 PRIORITY_MASK = 3
 
 NAME_LIMIT = 64
+
+# ZRAM_MAX_COMPS, and more bytes than an entry of the table has with everything configured.
+COMPRESSORS_LIMIT = 4
+ENTRY_LIMIT = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +138,8 @@ class Zram:
         image = self._image
         if image.has("zram.comp_algs"):
             where = image.member("zram.comp_algs")
-            at = [self._zram + where.offset + n for n in range(0, where.size, image.pointer_size)]
+            count = min(where.size // image.pointer_size, COMPRESSORS_LIMIT)
+            at = [self._zram + where.offset + n * image.pointer_size for n in range(count)]
             return [self._name(image.pointer(each)) for each in at]
         known = image.has("zram.comp", "zcomp.name")
         comp = image.member("zram.comp").offset if known else _OLD_COMP
@@ -172,8 +177,8 @@ class Slots:
 
 def _slots(image: Image, layout: Layout, table: int, offsets: Words) -> Slots:
     rows, held = image.memory.gather(np.uint64(table) + offsets * np.uint64(layout.entry), layout.entry)
-    handle = _word(rows, layout.handle, image.pointer_size)
-    flags = _word(rows, layout.flags, layout.flags_size)
+    handle = words(rows, layout.handle, image.pointer_size)
+    flags = words(rows, layout.flags, layout.flags_size)
     size = (flags & np.uint64((1 << layout.size_bits) - 1)).astype(np.int64)
     priority = np.zeros(len(offsets), np.uint64)
     if layout.priority is not None:
@@ -183,15 +188,12 @@ def _slots(image: Image, layout: Layout, table: int, offsets: Words) -> Slots:
     return Slots(held, same & ~written_back, written_back, handle, size, priority)
 
 
-def _word(rows: Bytes, at: int, size: int) -> Words:
-    word: Words = np.ascontiguousarray(rows[:, at : at + size]).view(f"<u{size}").astype(np.uint64).reshape(-1)
-    return word
-
-
 def _layout(image: Image) -> Layout:
     if not image.has("zram.table"):
         return _OLD
     flags = image.member("zram_table_entry.flags")
+    if image.size("zram_table_entry") > ENTRY_LIMIT:
+        raise LayoutError("struct zram_table_entry is larger than it can be")
     return Layout(
         table=image.member("zram.table").offset,
         disk=image.member("zram.disk").offset,
@@ -199,8 +201,8 @@ def _layout(image: Image) -> Layout:
         handle=image.member("zram_table_entry.handle").offset,
         flags=flags.offset,
         flags_size=flags.size,
-        size_bits=image.constant("ZRAM_FLAG_SHIFT"),
-        same=image.constant("ZRAM_SAME"),
-        written_back=image.constant("ZRAM_WB"),
-        priority=image.constant("ZRAM_COMP_PRIORITY_BIT1") if image.has("ZRAM_COMP_PRIORITY_BIT1") else None,
+        size_bits=int(bit(image, "ZRAM_FLAG_SHIFT")),
+        same=int(bit(image, "ZRAM_SAME")),
+        written_back=int(bit(image, "ZRAM_WB")),
+        priority=int(bit(image, "ZRAM_COMP_PRIORITY_BIT1")) if image.has("ZRAM_COMP_PRIORITY_BIT1") else None,
     )

@@ -19,6 +19,7 @@ from gcoretools.dumps.dump import PAGE_SHIFT, PAGE_SIZE
 from gcoretools.errors import KernelDataError
 from gcoretools.kernel.image import Image
 from gcoretools.kernel.page import Pages
+from gcoretools.kernel.swap.store import bit
 from gcoretools.paging import Words
 
 Flags = NDArray[np.bool_]
@@ -168,7 +169,7 @@ class Zsmalloc:
             huge: Flags = (head & np.uint64(1)) != 0
             return huge
         flags, _ = self._gathered(pages + np.uint64(self._image.member("page.flags").offset))
-        huge = (flags >> np.uint64(self._image.constant("PG_owner_priv_1")) & np.uint64(1)) != 0
+        huge = (flags >> bit(self._image, "PG_owner_priv_1") & np.uint64(1)) != 0
         return huge
 
     def _smallest(self, form: Form) -> int:

@@ -23,12 +23,15 @@ TREE_SHIFT = 14
 
 LAST_INDEX = (1 << 64) - 1
 
+# No red-black tree of so many entries as an area has pages (32 bits) is higher.
+HEIGHT_LIMIT = 64
+
 _NONE = np.empty(0, np.uint64)
 
 
 @dataclass(frozen=True, slots=True)
 class Entries:
-    """What zswap has of an area, by ascending offsets: a zswap_entry each."""
+    """What zswap has of an area, or of a part of it, by ascending offsets: a zswap_entry each."""
 
     offset: Words
     address: Words
@@ -58,28 +61,29 @@ class Zswap:
         image: the kernel.
         area: the swap area.
         objects: the kernel's zsmalloc.
-    Raises KernelDataError, LayoutError and PageAbsent when zswap's trees cannot be read.
+    Every method raises KernelDataError, LayoutError and PageAbsent when zswap's trees cannot be read.
     """
 
     def __init__(self, image: Image, area: Area, objects: Zsmalloc) -> None:
         self._image = image
+        self._area = area
         self._objects = objects
-        self._entries = _entries(image, area)
-        pools = np.unique(Structs(image, "zswap_entry", self._entries.address)["pool"])
-        self._pools = {address: _pool(image, address) for address in pools.tolist()}
-        self.reasons = (
-            "in zswap, whose memory is not in the dump",
-            *(pool.reason for pool in self._pools.values()),
-        )
+        self._trees = image.pointer(image.symbol("zswap_trees") + area.number * image.pointer_size)
+        self._split = image.has("nr_zswap_trees")
+        self._parts: dict[int, Entries] = {}
+        self._pools: dict[int, Pool] = {}
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why a page cannot be had: the memory of zswap is missing, then what is known of each pool."""
+        return ("in zswap, whose memory is not in the dump", *(pool.reason for pool in self._pools.values()))
 
     def verdicts(self, offsets: Words) -> Verdicts:
         """UNKNOWN for what is not in zswap, HELD, or LOST and why."""
         found = np.full(len(offsets), UNKNOWN, np.uint8)
-        here, addresses = self._find(offsets)
-        entries = Structs(self._image, "zswap_entry", addresses)
+        here, entries = self._find(offsets)
         verdicts = np.where(entries.held, HELD, LOST).astype(np.uint8)
-        for number, (address, pool) in enumerate(self._pools.items()):
-            those = entries.held & (entries["pool"] == np.uint64(address)) & (entries["length"] != 0)
+        for number, pool, those in self._by_pool(entries):
             if pool.reason:
                 verdicts[those] = LOST + 1 + number
             elif pool.allocator == "zsmalloc":
@@ -90,35 +94,51 @@ class Zswap:
     def read(self, offsets: Words) -> Bytes:
         """The bytes of each page, a row each. Raises KernelDataError when one is corrupt."""
         rows = np.empty((len(offsets), PAGE_SIZE), np.uint8)
-        _, addresses = self._find(offsets)
-        entries = Structs(self._image, "zswap_entry", addresses)
+        _, entries = self._find(offsets)
         handles, sizes = entries["handle"], entries["length"].astype(np.int64)
         # Until 6.11 an entry without length was a page of one word, which stood for the handle.
         fill(rows, sizes == 0, handles, self._image.pointer_size)
-        for address, pool in self._pools.items():
-            those = np.flatnonzero((sizes != 0) & (entries["pool"] == np.uint64(address)))
-            if len(those):
-                blocks = self._blocks(pool, handles[those], sizes[those])
-                pool.blocks.unpack(rows, those.tolist(), blocks)
+        for _, pool, those in self._by_pool(entries):
+            pool.blocks.unpack(rows, those.tolist(), self._blocks(pool, handles[those], sizes[those]))
         return rows
+
+    def _by_pool(self, entries: Structs) -> Iterator[tuple[int, Pool, NDArray[np.intp]]]:
+        """Each pool by its number, and which of these entries have an object in it."""
+        pools, stored = entries["pool"], entries.held & (entries["length"] != 0)
+        for address in np.unique(pools[stored]).tolist():
+            if address not in self._pools:
+                self._pools[address] = _pool(self._image, address)
+            number = [*self._pools].index(address)
+            yield number, self._pools[address], np.flatnonzero(stored & (pools == np.uint64(address)))
 
     def _blocks(self, pool: Pool, handles: Words, sizes: NDArray[np.int64]) -> Iterator[Buffer]:
         """The compressed data of some entries of a pool; a handle of zbud is its address."""
         if pool.allocator == "zsmalloc":
-            whole = self._objects.read(handles, sizes + pool.header)
-            return (block[pool.header :] for block in whole)
-        memory, header = self._image.memory, pool.header
-        pairs = zip(handles.tolist(), sizes.tolist(), strict=True)
-        return (memory.read(handle + header, size) for handle, size in pairs)
+            return (block[pool.header :] for block in self._objects.read(handles, sizes + pool.header))
+        read, pairs = self._image.memory.read, zip(handles.tolist(), sizes.tolist(), strict=True)
+        return (read(handle + pool.header, min(size, PAGE_SIZE)) for handle, size in pairs)
 
-    def _find(self, offsets: Words) -> tuple[NDArray[np.bool_], Words]:
-        """Which of these pages are here, and the address of the entry of each that is."""
-        known = self._entries
-        if not len(known.offset):
-            return np.zeros(len(offsets), np.bool_), known.address
-        at = np.minimum(np.searchsorted(known.offset, offsets), len(known.offset) - 1)
-        here = known.offset[at] == offsets
-        return here, known.address[at[here]]
+    def _find(self, offsets: Words) -> tuple[NDArray[np.bool_], Structs]:
+        """Which of these pages are here, and the zswap_entry of each that is."""
+        address = np.zeros(len(offsets), np.uint64)
+        parts = offsets >> np.uint64(TREE_SHIFT) if self._split else np.zeros_like(offsets)
+        for part in np.unique(parts).tolist():
+            those, known = np.flatnonzero(parts == part), self._entries(part)
+            if len(known.offset):
+                at = np.minimum(np.searchsorted(known.offset, offsets[those]), len(known.offset) - 1)
+                address[those] = np.where(known.offset[at] == offsets[those], known.address[at], np.uint64(0))
+        here = address != 0
+        return here, Structs(self._image, "zswap_entry", address[here])
+
+    def _entries(self, part: int) -> Entries:
+        """The entries in one of the area's trees; of the others there are none."""
+        if part not in self._parts:
+            walk = _of_red_black if self._image.has("zswap_tree.rbroot") else _of_xarray
+            there = self._trees and part << TREE_SHIFT < self._area.size
+            found = walk(self._image, self._trees, part) if there else Entries(_NONE, _NONE)
+            ascending = np.argsort(found.offset, kind="stable")
+            self._parts[part] = Entries(found.offset[ascending], found.address[ascending])
+        return self._parts[part]
 
 
 def _pool(image: Image, address: int) -> Pool:
@@ -136,44 +156,27 @@ def _pool(image: Image, address: int) -> Pool:
     return Pool(allocator, header, blocks, unread or blocks.reason)
 
 
-def _entries(image: Image, area: Area) -> Entries:
-    """All entries of an area: in trees for each 64 MiB since 44c7c734a513 (6.8), in one tree before."""
-    trees = image.pointer(image.symbol("zswap_trees") + area.number * image.pointer_size)
-    parts = -(-area.size >> TREE_SHIFT) if image.has("nr_zswap_trees") else 1
-    walk = _of_red_black if image.has("zswap_tree.rbroot") else _of_xarray
-    found = [walk(image, trees, part, area.size) for part in range(parts)] if trees else []
-    offset = np.concatenate([_NONE, *(each.offset for each in found)])
-    address = np.concatenate([_NONE, *(each.address for each in found)])
-    ascending = np.argsort(offset, kind="stable")
-    return Entries(offset[ascending], address[ascending])
-
-
-def _of_xarray(image: Image, trees: int, part: int, size: int) -> Entries:
+def _of_xarray(image: Image, trees: int, part: int) -> Entries:
     """The entries of one of an array of struct xarray (796c2c23e14e, 6.10)."""
     found = xarray.entries(image, trees + part * image.size("xarray"), 0, LAST_INDEX)
     those = (found.raw != 0) & ((found.raw & np.uint64(xarray.TAGS)) == 0)
     return Entries(found.index[those], found.raw[those])
 
 
-def _of_red_black(image: Image, trees: int, part: int, size: int) -> Entries:
-    """The entries of one of an array of struct zswap_tree: a red-black tree, read level by level.
+def _of_red_black(image: Image, trees: int, part: int) -> Entries:
+    """The entries of one of an array of struct zswap_tree, each a red-black tree: all of a level are read at once.
 
-    Raises KernelDataError for more entries than the area has pages: a cycle.
+    Raises KernelDataError for a tree that is none: two nodes with the same child, or too high.
     """
     root = trees + (part * image.size("zswap_tree") if part else 0) + image.member("zswap_tree.rbroot").offset
-    offset = image.member("zswap_entry.rbnode").offset
     level = np.array([image.struct("rb_root", root)["rb_node"]], np.uint64)
-    addresses: list[Words] = []
-    count = 0
+    nodes: list[Words] = []
     while len(level := level[level != 0]):
-        count += len(level)
-        if count > size:
-            raise KernelDataError(
-                f"zswap_tree at {trees:#x}: more entries than the swap area has pages: it is damaged"
-            )
-        addresses.append(level - np.uint64(offset))
-        nodes = Structs(image, "rb_node", level)
-        level = np.concatenate([nodes["rb_left"], nodes["rb_right"]])
-    address = np.concatenate([_NONE, *addresses])
+        if len(np.unique(level)) < len(level) or len(nodes) >= HEIGHT_LIMIT:
+            raise KernelDataError(f"zswap_tree at {root:#x} is no tree: it is damaged")
+        nodes.append(level)
+        children = Structs(image, "rb_node", level)
+        level = np.concatenate([children["rb_left"], children["rb_right"]])
+    address = np.concatenate([_NONE, *nodes]) - np.uint64(image.member("zswap_entry.rbnode").offset)
     entries = Structs(image, "zswap_entry", address)
     return Entries(entries["offset"][entries.held], address[entries.held])

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/swap.h>
+#include <sys/wait.h>
 
 #define DEVICE_SIZE (64UL << 20)
 #ifndef MADV_PAGEOUT
@@ -152,6 +153,29 @@ static char *page_out(const char *name, size_t pages, int flags)
     return at;
 }
 
+/* Written pages stay in the swap cache until their frames are wanted: a child wants more than there are. */
+static void squeeze(void)
+{
+    unsigned long free_kib = 0;
+    int status;
+    FILE *in = fopen("/proc/meminfo", "r");
+    while (in && !free_kib && fscanf(in, "MemFree: %lu kB", &free_kib) != EOF)
+        if (fscanf(in, "%*[^\n]\n") == EOF)
+            break;
+    if (!in || !free_kib || fclose(in))
+        die("/proc/meminfo");
+    if (!fork()) {
+        put("/proc/self/oom_score_adj", "1000");
+        size_t size = (free_kib << 10) + (24UL << 20);
+        char *at = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        for (size_t i = 0; at != MAP_FAILED && i < size; i += PAGE)
+            at[i] = 1;
+        _exit(0);
+    }
+    if (wait(&status) < 0)
+        die("wait");
+}
+
 /* A child reads some of the pages that it shares with its parent: these are in the swap cache then. */
 static void share(const char *at, size_t pages)
 {
@@ -190,6 +214,8 @@ static void run_swap(const struct role *role)
     fact_text("device", device);
     char *at = page_out("private", 1536, MAP_PRIVATE);
     page_out("shared", 768, MAP_SHARED);
+    if (strncmp(role->name, "zram", 4))
+        squeeze();
     share(at + 1024 * PAGE, 128);
     main_blocks(role);
 }
