@@ -44,6 +44,10 @@ Options:
                not given: the process's own /proc/PID/coredump_filter
   --swap IMAGE what a swap device or file held at that moment: pages that were swapped out to it come from there;
                AREA=IMAGE says which one (/dev/vdb2), where there are several; may be given for each
+  --sysroot DIR
+               take pages of executables and libraries that are not in memory from the files under DIR, which
+               is laid out as the root of the dumped machine; only from a file with the build ID of the mapped
+               one (where the dump does not hold that: of its size, and with the pages that the dump holds)
   --gaps KIND  what gaps become: absent, or zero (zeros in the file) [default: absent]
   -k VMLINUX   take the kernel's types and symbols from this file instead of the dump
   --no-cache   neither use nor fill the cache of kernel layouts ($XDG_CACHE_HOME/gcoretools)
@@ -64,6 +68,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _core(arguments: run.Arguments, report: run.Report) -> None:
     chosen, zero = run.chosen_filter(arguments), run.gaps_are_zero(arguments)
+    sysroot = run.sysroot(arguments, report)
     header, image = source.from_dump(arguments["VMCORE"], arguments["-k"], not arguments["--no-cache"])
     swap = Swap(image, run.swap_images(arguments))
     recovery = Recovery(image)
@@ -77,7 +82,7 @@ def _core(arguments: run.Arguments, report: run.Report) -> None:
         return found
 
     mapped = add_mappings(Tasks(image).selected(arguments["SELECTOR"]), image)
-    records = progress.shown(add_pages(mapped, image, header.rules, chosen, swap, unread=True))
+    records = progress.shown(add_pages(mapped, image, header.rules, chosen, True, sysroot, swap))
     for process in write_cores(header, run.tell_gaps(records, report), output, recover, zero):
         report.say(run.PROGRESS, f"pid {process.pid}: {process.comm}: done")
         show.saved(core_name(arguments["-o"], process))

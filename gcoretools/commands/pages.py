@@ -30,6 +30,10 @@ Options:
                not given: the process's own /proc/PID/coredump_filter
   --swap IMAGE what a swap device or file held at that moment: pages that were swapped out to it come from there;
                AREA=IMAGE says which one (/dev/vdb2), where there are several; may be given for each
+  --sysroot DIR
+               take pages of executables and libraries that are not in memory from the files under DIR, which
+               is laid out as the root of the dumped machine; only from a file with the build ID of the mapped
+               one (where the dump does not hold that: of its size, and with the pages that the dump holds)
   --dump PATH  the dump, when it is no longer where the stream says
   -v LEVEL     what to say on standard error: sum of 1 progress, 2 library errors, 4 page faults [default: 4]
   -h, --help   show this
@@ -40,6 +44,7 @@ Examples:
   gc-pages -f AP,AS,ELF < maps.gc > pages.gc
   gc-pages --swap /dev/vdb2=vdb2.img < maps.gc > pages.gc
   gc-pages < maps.gc | gc-cat
+  gc-pages --sysroot /srv/images/web7 < maps.gc > pages.gc
 """
 
 
@@ -50,9 +55,11 @@ def main(argv: list[str] | None = None) -> int:
 
 def _pages(arguments: run.Arguments, report: run.Report) -> None:
     chosen = run.chosen_filter(arguments)
+    sysroot = run.sysroot(arguments, report)
     header, image, records = run.from_stream(arguments)
     swap = Swap(image, run.swap_images(arguments))
-    run.emit(header, run.tell_gaps(add_pages(records, image, header.rules, chosen, swap), report), report)
+    planned = add_pages(records, image, header.rules, chosen, sysroot=sysroot, swap=swap)
+    run.emit(header, run.tell_gaps(planned, report), report)
 
 
 if __name__ == "__main__":

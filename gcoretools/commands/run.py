@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from gcoretools.kernel.image import Image
 from gcoretools.records import VERSION, Done, Header, Process, Record, Regs
 from gcoretools.stages import source
 from gcoretools.stream import Writer, read_stream
+from gcoretools.sysroot.backing import Sysroot
 
 # What docopt makes of a command line: option or argument to its value.
 Arguments = dict[str, Any]
@@ -160,6 +162,13 @@ def swap_images(arguments: Arguments) -> dict[str, Path]:
             raise UsageError(f"--swap {word}: there is an image of {name or 'the swap area'} already")
         images[name] = Path(path)
     return images
+
+
+def sysroot(arguments: Arguments, report: Report) -> Sysroot | None:
+    """The folder of --sysroot; None when it is not given. Raises FileError."""
+    if arguments["--sysroot"] is None:
+        return None
+    return Sysroot(Path(arguments["--sysroot"]), partial(report.say, PROGRESS), partial(report.say, PAGE_FAULTS))
 
 
 def gaps_are_zero(arguments: Arguments) -> bool:

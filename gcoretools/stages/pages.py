@@ -16,6 +16,7 @@ from gcoretools.kernel.page_state import DATA, WITH_BYTES, ZERO
 from gcoretools.kernel.residence import Piece, Residence
 from gcoretools.kernel.swap.swap import Swap
 from gcoretools.records import DATA_LIMIT, Done, Extent, Pages, Process, Record, Unread, Vma
+from gcoretools.sysroot.backing import Backed, Sysroot
 
 
 def add_pages(
@@ -23,16 +24,18 @@ def add_pages(
     image: Image,
     rules: dict[str, object],
     chosen: int | None,
-    swap: Swap | None = None,
     unread: bool = False,
+    sysroot: Sysroot | None = None,
+    swap: Swap | None = None,
 ) -> Iterator[Record]:
     """The records with the decision in each `vma`, and before each `done` all `extent`s and then all `pages`.
 
     Args:
         rules: gcoretools.kernel.core_rules of the kernel, as the header carries them.
         chosen: bits of -f; None takes each process's own coredump_filter.
-        swap: the kernel's swapped pages, when images of its swap devices go with them.
         unread: whether page frames are handed on as `unread`s, to be read by whoever writes them.
+        sysroot: files in place of what is not in memory of executables and libraries.
+        swap: the kernel's swapped pages, when images of its swap devices go with them.
     Earlier decisions, extents and pages are made anew. Raises StreamError for a process without mappings.
     """
     plan: _Plan | None = None
@@ -41,7 +44,7 @@ def add_pages(
         if isinstance(record, Extent | Pages):
             continue
         if isinstance(record, Process):
-            plan = _Plan(image, record, rules, chosen, swap, unread)
+            plan = _Plan(image, record, rules, chosen, unread, sysroot, swap)
         elif isinstance(record, Vma) and plan:
             record = plan.decide(record)
         elif isinstance(record, Done) and plan:
@@ -61,8 +64,9 @@ class _Plan:
         process: Process,
         rules: dict[str, object],
         chosen: int | None,
-        swap: Swap,
         unread: bool,
+        sysroot: Sysroot | None,
+        swap: Swap,
     ) -> None:
         self._process = process
         self._rules = rules
@@ -70,6 +74,7 @@ class _Plan:
         self._chosen = from_kernel(process.coredump_filter) if chosen is None else chosen
         self._residence = Residence(image, process, swap)
         self._vmas: list[Vma] = []
+        self._chain = Backed(image, self._residence, self._vmas, sysroot) if sysroot else self._residence
         self.data = self.zero = 0
         self.gaps: dict[str, int] = {}
 
@@ -113,14 +118,14 @@ class _Plan:
         if not vma.dump_size:
             return
         try:
-            yield from self._residence.pieces(vma, vma.dump_size)
+            yield from self._chain.pieces(vma, vma.dump_size)
         except GcoreError as error:
             raise type(error)(f"pid {self._process.pid}: mapping at {vma.start:#x}: {error}") from error
 
     def _meaning(self, piece: Piece) -> tuple[str, str]:
         if piece.state in WITH_BYTES:
             return "data", ""
-        return ("zero", "") if piece.state == ZERO else ("gap", self._residence.reasons[piece.state])
+        return ("zero", "") if piece.state == ZERO else ("gap", self._chain.reasons[piece.state])
 
     def _counted(self, extent: Extent) -> Extent:
         if extent.what == "gap":
@@ -135,7 +140,7 @@ class _Plan:
         step = DATA_LIMIT // PAGE_SIZE
         for at in range(0, len(piece.places), step):
             start, count = piece.start + at * PAGE_SIZE, min(step, len(piece.places) - at)
-            read = partial(self._residence.read, piece, at, count)
+            read = partial(self._chain.read, piece, at, count)
             # Of what is stored elsewhere each page may need others that were read before: one thread for that.
             later = self._unread and piece.state == DATA
             yield Unread(start, count * PAGE_SIZE, read) if later else Pages(start, memoryview(read()))

@@ -36,6 +36,10 @@ PROGRAMS_OF = {
 GUEST_SWAP = GUEST.with_name("guest_swap")
 GCTEST_SWAP = ("../guest_swap/swap.c", *(s for s in GCTEST if s != "main.c"))
 PROGRAMS_OF["swap"] = {"gctest": (GCTEST_SWAP, STATIC), "pack": PROGRAMS["pack"]}
+# 32-bit programs on a machine that one of them panics.
+GUEST_PANIC32 = GUEST.with_name("guest_panic32")
+GCTEST_PANIC32 = ("../guest_panic32/panic32.c", *GCTEST_IA32)
+PROGRAMS_OF["ia32-panic"] = PROGRAMS_OF["ia32"] | {"gctest": (GCTEST_PANIC32, (*STATIC, *IA32))}
 # Guests that run nothing but 32-bit programs; 4 MiB are a large page of a kernel without PAE.
 GUEST_I386 = GUEST.with_name("guest_i386")
 I386 = ("-D_FILE_OFFSET_BITS=64", *IA32)
@@ -45,16 +49,32 @@ PROGRAMS_OF["i386"] = {
     "gctest-dynamic": (GCTEST_I386, ("-fPIE", "-pie", *I386)),
     "pack": (("pack.c",), (*STATIC, "-m32", "-D_FILE_OFFSET_BITS=64")),
 }
+# Guests whose processes run programs of a disk (see disk.py): what is not on it mounts it and starts them.
+GUEST_DISK = GUEST.with_name("guest_disk")
+GCTEST_DISK = ("../guest_disk/launch.c", *(s for s in GCTEST if s != "main.c"))
+PROGRAMS_OF["disk"] = {"gctest": (GCTEST_DISK, STATIC), "pack": PROGRAMS["pack"]}
 # The folders beside GUEST that each of them takes sources from.
-SOURCES_OF = {"ia32": (GUEST32,), "segments": (GUEST32,), "i386": (GUEST32, GUEST_I386), "swap": (GUEST_SWAP,)}
+SOURCES_OF = {
+    "ia32": (GUEST32,),
+    "ia32-panic": (GUEST32, GUEST_PANIC32),
+    "segments": (GUEST32,),
+    "i386": (GUEST32, GUEST_I386),
+    "disk": (GUEST_DISK,),
+    "swap": (GUEST_SWAP,),
+}
 FOLDERS = ("bin", "dev", "proc", "sys", "tmp", "cores", "facts", "files", "modules", "lib64")
 
 
 def compile_programs(programs: str, target: Path) -> None:
     """Every program of the guest, with symbols, into a folder; `programs` is a key of PROGRAMS_OF."""
     for name, (sources, flags) in PROGRAMS_OF[programs].items():
-        paths = [GUEST / source for source in sources]
-        run(["gcc", "-g", "-O1", "-pthread", *flags, "-o", target / name, *paths, "-lm"], cwd=GUEST)
+        compile_program(sources, flags, target / name)
+
+
+def compile_program(sources: tuple[str, ...], flags: tuple[str, ...], target: Path) -> None:
+    """One program out of sources by their paths from GUEST."""
+    paths = [GUEST / source for source in sources]
+    run(["gcc", "-g", "-O1", "-pthread", *flags, "-o", target, *paths, "-lm"], cwd=GUEST)
 
 
 def libraries(program: Path) -> Iterator[Path]:

@@ -55,7 +55,7 @@ class Capture:
         return facts
 
     @property
-    def disk(self) -> Path:
+    def swap_disk(self) -> Path:
         """What is kept of /dev/vdb, as it was at the moment of the dump."""
         return self.folder / "vdb.img"
 

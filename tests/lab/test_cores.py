@@ -129,6 +129,22 @@ def test_a_real_kdump_holds_what_the_processes_said(captured: Capture, role: str
             assert is_missing(address, gaps) or core.read(address, PAGE) == page, name
 
 
+@pytest.mark.lab("kdump-ia32")
+@pytest.mark.parametrize("role", ["threads", "dynamic", "panic"])
+def test_a_real_kdump_with_32_bit_processes(captured: Capture, role: str, tmp_path: Path) -> None:
+    """Sleeping by each way into the kernel, spinning in user mode, and panicking in a system call."""
+    process = captured.process(role)
+    core, _ = make_core(captured.vmcore, process, tmp_path)
+    assert core.shape.word == 4
+    assert sorted(core.threads) == sorted(thread["tid"] for thread in process["threads"])
+    for thread in process["threads"]:
+        found = core.threads[thread["tid"]]
+        assert {name: found[name] for name in thread["registers"]} == thread["registers"]
+    stale = stale_threads(captured.vmcore, process, tmp_path / "regs.gc")
+    assert stale >= {thread["tid"] for thread in process["threads"] if thread["kind"] == "spinning"}
+    assert bool(stale) == (role == "panic")
+
+
 @pytest.mark.lab("kdump")
 def test_makedumpfile_leaves_the_core_as_it_is(captured: Capture, tmp_path: Path) -> None:
     """Levels 0 and 1 keep all user memory."""

@@ -48,17 +48,17 @@ def test_no_page_of_a_compressed_store_is_missing(captured: Capture, tmp_path: P
         assert judged.pages > PRIVATE + SHARED
 
 
-@pytest.mark.lab("disk", "zswap")
+@pytest.mark.lab("swapdisk", "zswap")
 def test_what_is_on_a_disk_comes_from_its_image(captured: Capture, tmp_path: Path) -> None:
     (process,) = of_each(captured)
-    core, gaps = make_core(captured.vmcore, process, tmp_path, "--swap", captured.disk)
+    core, gaps = make_core(captured.vmcore, process, tmp_path, "--swap", captured.swap_disk)
     judged = judge(core, CoreFile(captured.core(process["role"])), gaps, process["threads"])
     assert judged.differences == []
     assert gaps == []
     assert judged.pages > PRIVATE + SHARED
 
 
-@pytest.mark.lab("disk", "zswap")
+@pytest.mark.lab("swapdisk", "zswap")
 def test_without_the_image_there_are_gaps_that_name_the_disk(captured: Capture, tmp_path: Path) -> None:
     (process,) = of_each(captured)
     core, gaps = make_core(captured.vmcore, process, tmp_path)
@@ -68,20 +68,20 @@ def test_without_the_image_there_are_gaps_that_name_the_disk(captured: Capture, 
     assert {extent["reason"] for extent in extents} == {"swapped out to /dev/vdb"}
     missing = sum(size for _, size in gaps) // PAGE
     # zswap hands on to the disk what it cannot compress: one page in eight.
-    most = PRIVATE + SHARED if captured.variant == "disk" else (PRIVATE + SHARED) // 4
+    most = PRIVATE + SHARED if captured.variant == "swapdisk" else (PRIVATE + SHARED) // 4
     assert most // 4 < missing <= most
 
 
-@pytest.mark.lab("disk")
+@pytest.mark.lab("swapdisk")
 def test_an_image_of_another_disk_is_refused(captured: Capture, tmp_path: Path) -> None:
     (process,) = captured.facts["processes"]
     pipeline.run("gc-maps", captured.vmcore, str(process["global_pid"]), stdout=tmp_path / "maps.gc")
     other = tmp_path / "other.img"
-    header = bytearray(captured.disk.read_bytes()[:PAGE])
+    header = bytearray(captured.swap_disk.read_bytes()[:PAGE])
     header[1028:1032] = (1234).to_bytes(4, "little")
     other.write_bytes(header)
     for words, message in (
-        (f"/dev/vdc={captured.disk}", "no swap area is called so; the areas on disk are /dev/vdb"),
+        (f"/dev/vdc={captured.swap_disk}", "no swap area is called so; the areas on disk are /dev/vdb"),
         (str(captured.vmcore), "not the image of a swap area"),
         (str(other), "a swap area of 1235 pages, but /dev/vdb has 16384"),
     ):

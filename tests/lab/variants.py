@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import TypedDict
 
+from .disk import ON_DISK
 from .kernels import AMD64, ZSWAP
 from .machine import QEMU
 
@@ -39,6 +40,7 @@ class Variant:
     kept_disk: int = 0  # bytes of /dev/vdb that are kept as they were at the moment of the dump
     modules: str = ""  # a key of MORE_MODULES: what the guest loads besides
     qemu: str = QEMU
+    disk: bool = False  # its programs are on a disk
     kernels: tuple[str, ...] = AMD64  # those that it is made for
     quick: tuple[str, ...] = ("6.1",)  # those of them in `make test`; `make matrix` has all
 
@@ -64,6 +66,15 @@ _ROWS = (
         memory=640,
         append="crashkernel=256M printk.console_no_auto_verbose=1",
     ),
+    Variant(
+        "kdump-ia32",
+        quick=(),
+        roles=("threads", "dynamic", "panic"),
+        ending="panic",
+        memory=640,
+        append="crashkernel=256M printk.console_no_auto_verbose=1",
+        programs="ia32-panic",
+    ),
     # QEMU's CPU "max" enters the kernel by syscall, as AMD's do from 32-bit code, and Nehalem by sysenter.
     Variant("ia32", quick=QUICK, roles=IA32, formats=("elf",), programs="ia32"),
     Variant("sysenter", roles=IA32, cpu="Nehalem", formats=("elf",), programs="ia32"),
@@ -85,11 +96,18 @@ _ROWS = (
         kernels=("6.12", "7.2"),
         quick=("7.2",),
     ),
-    Variant("disk", roles=("disk-vdb",), **SWAPPING, kept_disk=64 << 20),
+    Variant("swapdisk", roles=("disk-vdb",), **SWAPPING, kept_disk=64 << 20),
     Variant("zswap", roles=("zswap-vdb",), **SWAPPING, kept_disk=64 << 20, kernels=ZSWAP, quick=ZSWAP),
     # 32-bit kernels, with PAE and without, on a 32-bit CPU and on a 64-bit one. Above 896 MiB is highmem: the
     # pages of processes come from there first.
-    Variant("pae", roles=IA32, qemu="qemu-system-i386", programs="i386", kernels=("6.1-686-pae",), quick=()),
+    Variant(
+        "pae",
+        roles=IA32,
+        qemu="qemu-system-i386",
+        programs="i386",
+        kernels=("5.10-686-pae", "6.1-686-pae"),
+        quick=(),
+    ),
     Variant(
         "highmem",
         roles=IA32,
@@ -101,6 +119,8 @@ _ROWS = (
         kernels=("6.1-686",),
         quick=(),
     ),
+    # Their caches are dropped: what they do not use is on the disk alone.
+    Variant("disk", roles=(*ON_DISK, "drop"), formats=("elf",), programs="disk", disk=True),
     Variant("traced", roles=("traced",), ending="facts", formats=("elf",)),
     Variant("crowd", roles=CROWDS, ending="facts", memory=1536, formats=("elf",), kernels=("6.1",)),
     Variant("bench", roles=("bench",), ending="facts", memory=2560, formats=("elf",), kernels=("6.1",)),

@@ -25,6 +25,7 @@ ROOMS = (
     "memory",
     "layout",
     "kernel",
+    "sysroot",
     "core",
     "stages",
     "commands",

@@ -172,6 +172,14 @@ def test_a_dump_that_may_not_be_read(runner: Runner, tmp_path: Path) -> None:
         assert "Permission denied" in failed(ended)
 
 
+def test_a_sysroot_that_is_none(runner: Runner, whole: bytes, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for name in ("nowhere", "file"):
+        for command, *arguments in (("gc-pages",), ("gc-core", runner.machine.dump)):
+            ended = runner.run(command, "--sysroot", name, *arguments, stdin=whole)
+            assert (ended.status, ended.sentence()) == (1, f"--sysroot {name}: no such folder")
+
+
 def test_a_stream_file_that_is_none(runner: Runner, tmp_path: Path) -> None:
     (tmp_path / "text").write_text("hello\n")
     files: list[tuple[str | Path, ...]] = [

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from gcoretools.dumps.dump import PAGE_SIZE
-from gcoretools.errors import DumpError, KernelDataError
+from gcoretools.errors import FileError, KernelDataError
 from gcoretools.kernel.swap.area import Area
 from gcoretools.kernel.swap.store import HELD, LOST, Bytes, Verdicts
 from gcoretools.paging import Words
@@ -29,7 +29,7 @@ class SwapImage:
     Args:
         area: what the kernel knows of it.
         path: the image, the plain bytes of the device or file.
-    Raises DumpError when it cannot be read or is not an image of this area.
+    Raises FileError when it cannot be read or is not an image of this area.
     """
 
     def __init__(self, area: Area, path: Path) -> None:
@@ -40,7 +40,7 @@ class SwapImage:
             self._pages = os.stat(self._file.fileno()).st_size // PAGE_SIZE
             header = os.pread(self._file.fileno(), PAGE_SIZE, 0)
         except OSError as error:
-            raise DumpError(f"{path}: {error.strerror}") from error
+            raise FileError(f"{path}: {error.strerror}") from error
         _check(header, area, path)
 
     def verdicts(self, offsets: Words) -> Verdicts:
@@ -68,18 +68,18 @@ class SwapImage:
 
 
 def _check(header: bytes, area: Area, path: Path) -> None:
-    """Raises DumpError when this is not the first page of the area."""
+    """Raises FileError when this is not the first page of the area."""
     kind = next((kind for magic, kind in WRAPPED.items() if header.startswith(magic)), None)
     if kind:
-        raise DumpError(f"{path}: a {kind} image: convert it with qemu-img convert -O raw")
+        raise FileError(f"{path}: a {kind} image: convert it with qemu-img convert -O raw")
     if len(header) < PAGE_SIZE or not header.endswith(SIGNATURE):
-        raise DumpError(f"{path}: not the image of a swap area (it has no {SIGNATURE.decode()} in its first page)")
+        raise FileError(f"{path}: not the image of a swap area (it has no {SIGNATURE.decode()} in its first page)")
     version, last, _ = HEADER.unpack_from(header)
     if version != VERSION:
-        raise DumpError(
+        raise FileError(
             f"{path}: a swap area of version {version}, not {VERSION}: it is of another kind of machine"
         )
     if last + 1 != area.size:
-        raise DumpError(
+        raise FileError(
             f"{path}: a swap area of {last + 1} pages, but {area.name} has {area.size}: it is another one"
         )

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gcoretools.dumps.dump import PAGE_SIZE, Buffer
-from gcoretools.errors import DumpError, KernelDataError, LayoutError, PageAbsent
+from gcoretools.errors import FileError, KernelDataError, LayoutError, PageAbsent
 from gcoretools.kernel.image import Image
 from gcoretools.kernel.page import Pages
 from gcoretools.kernel.page_state import DATA, STORED, SWAPPED, ZERO
@@ -44,7 +44,7 @@ class Swap:
 
     Attributes:
         reasons: why a page is a gap, by its state; it grows as `locate` finds more.
-    Raises DumpError for an image that is not of an area of this kernel.
+    Raises FileError for an image that is not of an area of this kernel.
     """
 
     def __init__(self, image: Image, images: Mapping[str, Path] | None = None) -> None:
@@ -145,15 +145,15 @@ class Swap:
             yield self._images[area.number]
 
     def _named(self, name: str, path: Path) -> Area:
-        """The area on disk of that name, or the only one. Raises DumpError when there is none."""
+        """The area on disk of that name, or the only one. Raises FileError when there is none."""
         there = {area.name: area for area in self.areas.values() if not self._is_zram(area)}
         known = f"the areas on disk are {', '.join(there)}" if there else "the kernel had no swap area on disk"
         if name in there:
             return there[name]
         if name:
-            raise DumpError(f"{name}={path}: no swap area is called so; {known}")
+            raise FileError(f"{name}={path}: no swap area is called so; {known}")
         if len(there) != 1:
-            raise DumpError(f"{path}: of which swap area is it? {known}")
+            raise FileError(f"{path}: of which swap area is it? {known}")
         return next(iter(there.values()))
 
     def _is_zram(self, area: Area) -> bool:
