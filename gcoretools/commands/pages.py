@@ -60,10 +60,13 @@ def _pages(arguments: run.Arguments, report: run.Report) -> None:
     chosen = run.chosen_filter(arguments)
     sysroot = run.sysroot(arguments, report)
     header, image, records = run.from_stream(arguments)
-    swap = Swap(image, run.swap_images(arguments))
+    images = run.swap_images(arguments)
+    swap = Swap(image, images)
     account = Account(report, image.dump)
     planned = add_pages(records, image, header.rules, chosen, sysroot=sysroot, swap=swap)
-    run.emit(header, account.told(planned), report)
+    kept = {name: str(path) for name, path in images.items()}
+    settings = run.settings(arguments, "--sysroot", filter=chosen, swap=kept)
+    run.emit(header, account.told(planned), report, settings)
     if arguments["--strict"]:
         account.demand_whole()
 

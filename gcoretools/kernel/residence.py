@@ -83,7 +83,7 @@ class Residence:
         self._image = image
         self._process = process
         self._table = PageTable(image.dump, image.user_paging, process.page_table)
-        own = GAP_REASONS | {EXCLUDED: image.dump.absent_reason}
+        own = GAP_REASONS | {EXCLUDED + i: reason for i, reason in enumerate(image.dump.reasons)}
         self.reasons: Mapping[int, str] = ChainMap(own, swap.reasons)
         self._entries_of = SwapEntries(image)
         self._swap = swap
@@ -142,8 +142,9 @@ class Residence:
         swapped = np.flatnonzero(state == SWAPPED)
         if len(swapped):
             state[swapped], places[swapped] = self._swap.locate(places[swapped])
-        missing = (state == DATA) & ~self._image.dump.present(places)
-        state[missing] = EXCLUDED
+        named = np.flatnonzero(state == DATA)
+        missing = named[~self._image.dump.present(places[named])]
+        state[missing] = EXCLUDED + self._image.dump.why(places[missing])
         if (state == EMPTY).any():
             va, state, places = (each[state != EMPTY] for each in (va, state, places))
         if not len(va):
@@ -202,7 +203,8 @@ class Residence:
                 image = self._image.struct("vdso_image", mm["context.vdso_image"])
                 pa, _ = self._image.memory.translate(image["data"] + at - vma.start)
                 frame = np.array([pa >> PAGE_SHIFT], np.uint64)
-                state = DATA if self._image.dump.present(frame)[0] else EXCLUDED
+                here = self._image.dump.present(frame)[0]
+                state = DATA if here else EXCLUDED + int(self._image.dump.why(frame)[0])
                 yield Piece(at, PAGE_SIZE, state, frame if state == DATA else _NO_PLACES)
             except (KernelDataError, PageAbsent):
                 yield from _plain(at, PAGE_SIZE, NOT_MAPPED)
