@@ -10,6 +10,7 @@ from gcoretools.dumps.dump import PAGE_SIZE, Buffer
 from gcoretools.kernel.image import Image
 from gcoretools.kernel.page_state import WITH_BYTES
 from gcoretools.kernel.residence import Piece, Residence
+from gcoretools.kernel.swap.swap import Swap
 from gcoretools.records import Process, Vma
 
 TRIES = 8
@@ -19,8 +20,8 @@ TRIES = 8
 class SteadyResidence(Residence):
     """Finds the pages of a process once, for a plan must stay what it was when its data comes."""
 
-    def __init__(self, image: Image, process: Process) -> None:
-        super().__init__(image, process)
+    def __init__(self, image: Image, process: Process, swap: Swap | None = None) -> None:
+        super().__init__(image, process, swap)
         self._found: dict[int, list[Piece]] = {}
         self._starts: list[int] = []
         self._vmas: dict[int, Vma] = {}
@@ -50,7 +51,7 @@ class SteadyResidence(Residence):
 
     def _now(self, part: Vma) -> list[Piece]:
         """The pieces as a new walk finds them."""
-        return list(Residence(self._image, self._process).pieces(part, part.size))
+        return list(Residence(self._image, self._process, self._swap).pieces(part, part.size))
 
     def _part(self, start: int, size: int) -> Vma:
         """A piece of a mapping as if it were one."""

@@ -87,7 +87,7 @@ def live(captured: Capture, work: Path) -> Lived:
 
 def _build(captured: Capture, rough: Path) -> None:
     """The guest of every capture, with another first process, and Python."""
-    build(captured.boot, "x86_64", rough / "root", rough / "initrd")
+    build(captured.boot, LIVE.programs, LIVE.modules, rough / "root", rough / "initrd")
     for path in GUEST.iterdir():
         shutil.copy(path, rough / "root")
     (rough / "root/init").chmod(0o755)
