@@ -117,6 +117,19 @@ class Image:
             yield element
             node = element[member.partition(".")[2]]
 
+    def nodes(self, head: int) -> Iterator[int]:
+        """The other list_heads on the list of one, by virtual address, where no member of the layout names them.
+
+        Raises KernelDataError on a cycle that does not pass the head.
+        """
+        node, seen = self.pointer(head), set[int]()
+        while node != head:
+            if node in seen or len(seen) >= LIST_LIMIT:
+                raise KernelDataError(f"the list at {head:#x} does not end: it is damaged")
+            seen.add(node)
+            yield node
+            node = self.pointer(node)
+
     def span(self, name: str) -> tuple[int, int]:
         """Offsets between which all but the long members that we need of a struct lie, in bytes."""
         if name not in self._spans:
