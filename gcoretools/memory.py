@@ -82,6 +82,10 @@ class AddressSpace:
         """An unsigned little-endian integer of `size` bytes."""
         return int.from_bytes(self.read(va, size), "little")
 
+    def pointer(self, va: int) -> int:
+        """The pointer that stands at a virtual address."""
+        return self.integer(va, self.paging.pointer_size)
+
     def string(self, va: int, limit: int = PAGE_SIZE) -> bytes:
         """The bytes up to the NUL, at most `limit`."""
         found = b""

@@ -69,6 +69,11 @@ class Paging:
         """Size of an entry in bytes."""
         return np.dtype(self.entry_dtype).itemsize
 
+    @property
+    def pointer_size(self) -> int:
+        """Size of a pointer, and of a long, in bytes; with PAE entries are longer."""
+        return 4 if self.va_bits <= 32 else 8
+
     def is_address(self, va: int) -> bool:
         """Whether `va` is canonical: bits above `va_bits` repeat the top one, where there is an upper half."""
         if self.va_bits <= LOWER_HALF_BITS:
@@ -152,7 +157,7 @@ class PageTable:
         last = start + size - 1
         if not (self.paging.is_address(start) and self.paging.is_address(last)) or last >= base + span:
             raise KernelDataError(f"the range {start:#x}+{size:#x} leaves the address space")
-        table = self._upper_table(self.root)
+        table = self._top_table()
         if table is None:
             yield MissingTable(start, size)
             return
@@ -224,6 +229,17 @@ class PageTable:
                 used = np.flatnonzero(tables[low:high]) + low
                 if len(used):
                     yield Entries(where[used], tables[used], 1 << level.shift)
+
+    def _top_table(self) -> Words | None:
+        """The top table, which need not be a whole page: PAE's has 32 bytes, at an address so aligned."""
+        size = self.paging.entry_size << self.paging.levels[0].bits
+        if size == PAGE_SIZE:
+            return self._upper_table(self.root)
+        try:
+            data = self._dump.read(self.root, size)
+        except PageAbsent:
+            return None
+        return np.frombuffer(data, self.paging.entry_dtype).astype(np.uint64, copy=False)
 
     def _upper_table(self, link: int) -> Words | None:
         """A table above the last level; the ones on the way to the last mapping are kept for the next."""

@@ -91,7 +91,8 @@ class FakeTables:
     def __init__(self, memory: FakeMemory, paging: Paging) -> None:
         self.memory = memory
         self.paging = paging
-        self.root = memory.alloc(PAGE_SIZE, PAGE_SIZE)
+        size = paging.entry_size << paging.levels[0].bits  # PAE's has 32 bytes, the others are pages
+        self.root = memory.alloc(size, size)
 
     def map(self, va: int, pfn: int, flags: int = USER_PAGE, shift: int = PAGE_SHIFT) -> None:
         """Map the page of 1 << shift bytes at `va` to a frame; frame bits are inverted where the kernel does so."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from gcoretools.arch import x86_64
+from gcoretools.arch import i386, x86_64
 from gcoretools.errors import LayoutError
 
-ARCHITECTURES = {"x86_64": x86_64}
+ARCHITECTURES = {"x86_64": x86_64, "i386": i386}
 
 
 def architecture(name: object) -> ModuleType:

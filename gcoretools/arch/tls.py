@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import struct
 
-# The first descriptor of thread-local storage in a 64-bit kernel's GDT (arch/x86/include/asm/segment.h).
-TLS_FIRST = 12
-
 DESCRIPTOR_SIZE = 8
 USER_DESC = struct.Struct("<IIII")
 

@@ -84,6 +84,12 @@ PT_REGS = (
 # struct user_regs_struct of arch/x86/include/asm/user_64.h: what a core's NT_PRSTATUS shows.
 USER_REGS = (*PT_REGS, "fs_base", "gs_base", "ds", "es", "fs", "gs")
 
+# Where the CPU was, and the end of its stack.
+POINTERS = ("rip", "rsp")
+
+# Each has eight bytes, and the value fills them.
+SELECTORS = ()
+
 # Where the kernel saves what is not in pt_regs, for a thread that is not running.
 SAVED_SEGMENTS = {
     "fs_base": "thread.fsbase",
@@ -93,6 +99,9 @@ SAVED_SEGMENTS = {
     "fs": "thread.fsindex",
     "gs": "thread.gsindex",
 }
+
+# No selector stays in the CPU when the kernel is entered that pt_regs has room for.
+LAZY_SEGMENTS: dict[str, str] = {}
 
 # QEMU's note of a CPU (target/i386/arch_dump.c, QEMUCPUState): 18 registers of 8 bytes behind version and
 # size, then segments of 24 bytes (selector u32, limit u32, flags u32, padding, base u64), 5 control registers
@@ -104,11 +113,19 @@ QEMU_KERNEL_GS_BASE = 432
 # arch/x86/include/asm/segment.h: code segments of user mode, 64-bit and 32-bit.
 USER_CODE_SEGMENTS = (0x33, 0x23)
 
+# thread_struct does not say where pt_regs ends: it is the stack's end but for a padding.
+STACK_TOP = ""
+
+SYSTEM_CALL = "orig_rax"
+
 # No system call: what orig_rax holds in a thread that was interrupted.
 NO_SYSTEM_CALL = (1 << 64) - 1
 
 # arch/x86/include/asm/page_64_types.h, where the kernel's own symbols and types do not tell.
 STACK_SIZE = 16384
+
+# The first descriptor of thread-local storage in the GDT (GDT_ENTRY_TLS_MIN of arch/x86/include/asm/segment.h).
+TLS_FIRST = 12
 
 # arch/x86/include/asm/thread_info.h: kernels built with FRED leave two words free at the stack top.
 FRED_PADDING = 16

@@ -24,16 +24,16 @@ def cpu_count(image: Image) -> int:
 
 
 def per_cpu_offset(image: Image, cpu: int) -> int:
-    """What to add to the address of a per-CPU variable, in bytes (modulo 2**64)."""
+    """What to add to the address of a per-CPU variable, in bytes (modulo the size of a pointer)."""
     if not image.has("__per_cpu_offset"):
         area = pda.area(image, cpu)
         return area["data_offset"] if area else 0
-    return image.pointer(image.symbol("__per_cpu_offset") + cpu * image.paging.entry_size)
+    return image.pointer(image.symbol("__per_cpu_offset") + cpu * image.pointer_size)
 
 
 def per_cpu(image: Image, address: int, cpu: int) -> int:
     """Virtual address of a CPU's copy of the per-CPU variable at `address`."""
-    return (address + per_cpu_offset(image, cpu)) & ((1 << 64) - 1)
+    return (address + per_cpu_offset(image, cpu)) & ((1 << 8 * image.pointer_size) - 1)
 
 
 def current_tasks(image: Image) -> dict[int, int]:

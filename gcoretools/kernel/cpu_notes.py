@@ -15,9 +15,8 @@ from gcoretools.kernel.image import Image
 
 NT_PRSTATUS = 1
 
-# struct elf_prstatus of a 64-bit kernel: pr_pid and pr_reg, in bytes.
-PRSTATUS_PID = 32
-PRSTATUS_REGS = 112
+# struct elf_prstatus: what stands between pr_pid and pr_reg, in bytes, beside the four timevals of two longs each.
+BETWEEN = 4 * 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +40,10 @@ class CpuNotes:
         notes = image.dump.notes
         self._image = image
         self._arch = image.arch
-        size = PRSTATUS_REGS + 8 * len(self._arch.USER_REGS)
+        self._word = image.arch.CORE.word
+        self._regs_at = struct.calcsize(image.arch.CORE.prstatus)
+        self._pid_at = self._regs_at - BETWEEN - 8 * image.pointer_size
+        size = self._regs_at + image.pointer_size * len(self._arch.USER_REGS)
         self._status = [
             n.desc for n in notes if n.type == NT_PRSTATUS and len(n.desc) >= size and n.owner == "CORE"
         ]
@@ -53,19 +55,19 @@ class CpuNotes:
             known = cpu < min(len(self._qemu), len(self._status))
             return self._from_qemu(cpu) if known else None
         for desc in self._status:
-            if struct.unpack_from("<i", desc, PRSTATUS_PID)[0] == pid:
+            if struct.unpack_from("<i", desc, self._pid_at)[0] == pid:
                 return self._note(self._registers(desc), from_qemu=False)
         return None
 
     def _registers(self, desc: bytes) -> dict[str, int]:
         names = self._arch.USER_REGS
-        return dict(zip(names, struct.unpack_from(f"<{len(names)}Q", desc, PRSTATUS_REGS), strict=True))
+        return dict(zip(names, struct.unpack_from(f"<{len(names)}{self._word}", desc, self._regs_at), strict=True))
 
     def _from_qemu(self, cpu: int) -> CpuNote:
         """The segment bases out of QEMU's own note: in the kernel, SWAPGS has put the user's aside."""
         registers, desc = self._registers(self._status[cpu]), self._qemu[cpu]
         user_mode = registers["cs"] & 3 == 3
-        if len(desc) >= self._arch.QEMU_KERNEL_GS_BASE + 8:
+        if "gs_base" in registers and len(desc) >= self._arch.QEMU_KERNEL_GS_BASE + 8:
             for name, at in self._arch.QEMU_SEGMENTS.items():
                 registers[name] = struct.unpack_from("<I", desc, at)[0]
             base = {n: at + self._arch.QEMU_SEGMENT_BASE for n, at in self._arch.QEMU_SEGMENTS.items()}

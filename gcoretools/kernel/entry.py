@@ -62,16 +62,17 @@ def at_entry(image: Image, thread: Thread, note: CpuNote, stack_top: int) -> AtE
         stack_top: end of pt_regs on the thread's kernel stack (virtual address).
     Raises KernelDataError and PageAbsent when the stack cannot be read, or the CPU is on one that nobody knows.
     """
-    rip, rsp = note.registers["rip"], note.registers["rsp"]
-    size = 8 * len(image.arch.PT_REGS)
+    rip, rsp = (note.registers[name] for name in image.arch.POINTERS)
+    size = image.pointer_size * len(image.arch.PT_REGS)
     if stack_top - size >= rsp >= thread.stack or _on_the_way_out(image, rip):
         return None
     top = _entry_stack_top(image, thread.cpu)
-    if top - ENTRY_STACK_SIZE <= rsp < top:
+    on_entry_stack = top - ENTRY_STACK_SIZE <= rsp < top
+    if on_entry_stack and image.pointer_size == 8:
         return _interrupted(image, note, top)
     if _within(image, rip, *SYSTEM_CALL):
         return _in_system_call(image, thread, note, stack_top)
-    if _within(image, rip, *ENTRY_TEXT):
+    if on_entry_stack or _within(image, rip, *ENTRY_TEXT):
         raise KernelDataError(f"CPU {thread.cpu} was in entry code at {rip:#x} that this program does not know")
     return None
 

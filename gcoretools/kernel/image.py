@@ -48,7 +48,7 @@ class Image:
         self.user_paging = self.arch.paging(3, False) if self._has_short_tables() else self.paging
         linear = self.arch.linear(kernel.phys_base, kernel.direct_map)
         self.memory = AddressSpace(dump, self.paging, kernel.page_root, linear)
-        self.pointer_size: int = self.arch.POINTER_SIZE
+        self.pointer_size: int = self.paging.pointer_size
         self._spans: dict[str, tuple[int, int]] = {}
         self._members: dict[str, dict[str, Member]] = {}
         for full, member in kernel.layout.members.items():
@@ -96,7 +96,7 @@ class Image:
 
     def pointer(self, address: int) -> int:
         """The pointer that stands at a virtual address."""
-        return self.memory.integer(address, self.pointer_size)
+        return self.memory.pointer(address)
 
     def list(self, head: int, member: str) -> Iterator[Struct]:
         """The structs on a struct list_head.
@@ -115,7 +115,7 @@ class Image:
             seen.add(node)
             element = self.struct(name, node - offset)
             yield element
-            node = element[member.partition(".")[2]]
+            node = element.pointer(member.partition(".")[2])
 
     def nodes(self, head: int) -> Iterator[int]:
         """The other list_heads on the list of one, by virtual address, where no member of the layout names them.
@@ -159,10 +159,14 @@ class Struct:
         self.address = address
 
     def __getitem__(self, member: str) -> int:
-        """The integer or pointer in a member (the first word of a longer one)."""
+        """The integer or pointer in a member (the first 8 bytes of a longer one)."""
         where = self._member(member)
         size = where.size if where.size < 8 else 8
         return int.from_bytes(self._slice(where.offset, size), "little", signed=where.signed)
+
+    def pointer(self, member: str) -> int:
+        """The pointer that a member is or begins with."""
+        return int.from_bytes(self._slice(self._member(member).offset, self._image.pointer_size), "little")
 
     def raw(self, member: str) -> bytes:
         """The bytes of a member, at most MEMBER_SPAN of them."""

@@ -37,7 +37,7 @@ def entries(image: Image, tree: int, limit: int) -> Iterator[int]:
         if root:
             yield root
         return
-    yield from _Walk(image, limit).node(root, 0, (1 << 64) - 1, 0)
+    yield from _Walk(image, limit).node(root, 0, (1 << 8 * image.pointer_size) - 1, 0)
 
 
 class _Walk:
@@ -67,7 +67,7 @@ class _Walk:
     def _slots(self, address: int, shape: str, low: int, high: int) -> Iterator[tuple[int, int, int]]:
         """Each used slot of a node with the range that it covers; a pivot of 0 or the end closes the node."""
         view = self._image.struct(shape, address)
-        pivots, slots = _words(view.raw("pivot")), _words(view.raw("slot"))
+        pivots, slots = (_words(view.raw(name), self._image.pointer_size) for name in ("pivot", "slot"))
         first = low
         for i, slot in enumerate(slots):
             last = pivots[i] if i < len(pivots) else high
@@ -81,7 +81,7 @@ class _Walk:
             first = last + 1
 
 
-def _words(array: bytes) -> list[int]:
-    """An array of 8-byte words; what an untrusted layout says beyond whole ones is left out."""
-    words: list[int] = np.frombuffer(array, "<u8", len(array) // 8).tolist()
+def _words(array: bytes, size: int) -> list[int]:
+    """An array of words of `size` bytes; what an untrusted layout says beyond whole ones is left out."""
+    words: list[int] = np.frombuffer(array, f"<u{size}", len(array) // size).tolist()
     return words

@@ -63,11 +63,13 @@ def auxv(mm: Struct, bits: int) -> bytes:
 
 
 def bits(image: Image, mm: Struct, task: Struct) -> int:
-    """The class of the process's core: 32 where the compat ELF loader made it, else 64.
+    """The class of the process's core: the kernel's own, or 32 where the compat ELF loader made it.
 
     Args:
         task: one that has that memory; it names the loader where mm_struct does not.
     """
+    if image.arch.CORE.bits == 32:
+        return 32
     holder = next((each for each in (mm, task) if each.has("binfmt")), None)
     if holder is None or not image.has("compat_elf_format"):
         return 64
@@ -75,9 +77,9 @@ def bits(image: Image, mm: Struct, task: Struct) -> int:
 
 
 def abi(image: Image, mm: Struct, bits: int) -> str:
-    """What kind of process it is: x86_64, ia32 or x32, which is 32 bits wide with 64-bit registers."""
-    if bits == 64:
-        return "x86_64"
+    """What kind of process it is: the kernel's own, ia32, or x32, which is 32 bits wide with 64-bit registers."""
+    if bits == image.arch.CORE.bits:
+        return image.kernel.arch
     if mm.has("context.flags"):
         return "ia32" if mm["context.flags"] & MM_CONTEXT_UPROBE_IA32 else "x32"
     compat = mm["context.ia32_compat"] if mm.has("context.ia32_compat") else 0
@@ -117,8 +119,9 @@ def resident(image: Image, mm: Struct) -> int:
     elif image.has("percpu_counter.counters", "percpu_counter") and _is_per_cpu(image):
         pages = sum(_per_cpu_sums(image, mm, counters))
     else:
-        words = image.memory.read(mm.at("rss_stat"), 8 * (max(counters) + 1))
-        pages = sum(int.from_bytes(words[8 * i : 8 * i + 8], "little", signed=True) for i in counters)
+        size = image.pointer_size
+        words = image.memory.read(mm.at("rss_stat"), size * (max(counters) + 1))
+        pages = sum(int.from_bytes(words[size * i :][:size], "little", signed=True) for i in counters)
     return max(pages, 0) * PAGE_SIZE % (1 << 64)
 
 

@@ -60,7 +60,7 @@ def _pid_of(image: Image, task: Struct, kind: str) -> int:
     if task.has("thread_pid"):
         if kind == "PIDTYPE_PID":
             return task["thread_pid"]
-        size = image.paging.entry_size
+        size = image.pointer_size
         pids = image.struct("signal_struct", task["signal"]).raw("pids")
         return int.from_bytes(pids[index * size : (index + 1) * size], "little")
     holder = task if kind == "PIDTYPE_PID" else image.struct("task_struct", task["group_leader"])

@@ -12,6 +12,9 @@ from gcoretools.kernel.image import Image, Struct
 from gcoretools.kernel.segments import bases, saves_bases
 from gcoretools.records import Thread
 
+# Bits of a segment selector.
+SELECTOR = 0xFFFF
+
 
 @dataclass(frozen=True, slots=True)
 class Registers:
@@ -28,7 +31,9 @@ class ThreadRegisters:
         self._image = image
         self._arch = image.arch
         self._notes = CpuNotes(image)
-        self._saves_bases = saves_bases(image)
+        self._bases_by_selector = "fs_base" in self._arch.SAVED_SEGMENTS and not saves_bases(image)
+        self._pt_regs = pt_regs(image)
+        self._apart = _saved_apart(image, self._pt_regs)
         self._stack_top = stack_size(image) - stack_padding(image)
 
     def of(self, thread: Thread) -> Registers:
@@ -36,29 +41,35 @@ class ThreadRegisters:
         note = self._notes.of(thread.cpu, thread.pid) if thread.active else None
         if note and note.user_mode:
             return Registers(
-                note.registers | {"orig_rax": self._arch.NO_SYSTEM_CALL},
+                note.registers | {self._arch.SYSTEM_CALL: self._arch.NO_SYSTEM_CALL},
                 f"the dump's note of CPU {thread.cpu} (running in user mode)",
             )
         try:
-            top = thread.stack + self._stack_top
-            door = at_entry(self._image, thread, note, top) if note else None
-            saved = door.values if door else self._saved(thread)
             task = self._image.struct("task_struct", thread.task)
+            top = self._top(thread, task)
+            door = at_entry(self._image, thread, note, top) if note else None
+            saved = door.values if door else self._saved(top)
             return Registers(saved | self._segments(task, note), self._origin(thread, note, door))
         except (KernelDataError, PageAbsent) as error:
             return Registers({}, f"not recovered: {error}")
 
-    def _saved(self, thread: Thread) -> dict[str, int]:
+    def _top(self, thread: Thread, task: Struct) -> int:
+        """Where pt_regs ends: what the kernel tells the CPU, where it keeps that for each thread."""
+        member = self._arch.STACK_TOP
+        return task[member] if member and task.has(member) else thread.stack + self._stack_top
+
+    def _saved(self, top: int) -> dict[str, int]:
         """pt_regs at the top of the kernel stack, as the last entry from user mode left them.
 
         It is whole on every kernel that is read. Up to 4.15 a system call leaves rbx, rbp and r12 to r15 out:
         there, unwind.callee_saved gives them.
         """
-        names = self._arch.PT_REGS
-        size = 8 * len(names)
-        at = thread.stack + self._stack_top - size
-        values = struct.unpack(f"<{len(names)}Q", self._image.memory.read(at, size))
+        names = self._pt_regs
+        size = self._image.pointer_size * len(names)
+        at = top - size
+        values = struct.unpack(f"<{len(names)}{self._arch.CORE.word}", self._image.memory.read(at, size))
         registers = dict(zip(names, values, strict=True))
+        registers |= {name: registers[name] & SELECTOR for name in self._arch.SELECTORS if name in registers}
         if registers["cs"] not in self._arch.USER_CODE_SEGMENTS:
             raise KernelDataError(f"the top of the kernel stack, {at:#x}, holds no registers of user mode")
         return registers
@@ -66,9 +77,9 @@ class ThreadRegisters:
     def _segments(self, task: Struct, note: CpuNote | None) -> dict[str, int]:
         """Segment registers and bases: in the CPU while the thread runs, else in its thread_struct."""
         if note:
-            return {name: note.registers[name] for name in self._arch.SAVED_SEGMENTS}
-        saved = {name: task[member] for name, member in self._arch.SAVED_SEGMENTS.items()}
-        return saved if self._saves_bases else saved | bases(self._image, task, saved)
+            return {name: note.registers[name] for name in self._apart}
+        saved = {name: task[member] for name, member in self._apart.items()}
+        return saved | bases(self._image, task, saved) if self._bases_by_selector else saved
 
     def _origin(self, thread: Thread, note: CpuNote | None, door: AtEntry | None) -> str:
         if not thread.active:
@@ -79,6 +90,20 @@ class ThreadRegisters:
         if note:
             return f"the kernel stack (running in the kernel on CPU {thread.cpu})"
         return f"the kernel stack (running on CPU {thread.cpu}, of which the dump has no note: may be old)"
+
+
+def pt_regs(image: Image) -> tuple[str, ...]:
+    """The registers that this kernel's struct pt_regs has, in its order."""
+    arch = image.arch
+    absent = {name for name in arch.SAVED_SEGMENTS if name in arch.PT_REGS and not image.has(f"pt_regs.{name}")}
+    return tuple(name for name in arch.PT_REGS if name not in absent)
+
+
+def _saved_apart(image: Image, names: tuple[str, ...]) -> dict[str, str]:
+    """The registers that are not saved in pt_regs, and the members of task_struct that have them."""
+    lazy = {name for name, unless in image.arch.LAZY_SEGMENTS.items() if not image.has(unless)}
+    saved = {*names} - lazy
+    return {name: member for name, member in image.arch.SAVED_SEGMENTS.items() if name not in saved}
 
 
 def stack_size(image: Image) -> int:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from gcoretools.arch import xsave
 from gcoretools.arch.i387 import fsave
-from gcoretools.arch.tls import DESCRIPTOR_SIZE, TLS_FIRST, user_desc
+from gcoretools.arch.tls import DESCRIPTOR_SIZE, user_desc
 from gcoretools.errors import DumpError, KernelDataError, LayoutError
 from gcoretools.kernel.fpu import FpuState, FpuStates
 from gcoretools.kernel.image import Image, Struct
@@ -67,8 +67,8 @@ class ThreadRegsets:
         self._sets: dict[int, tuple[Regset, ...]] = {}
         self._lost = ""
         try:
-            self._sets = {bits: regsets(image, bits) for bits in (64, 32)}
-            self._states = FpuStates(image, _user_size(self._sets[64]))
+            self._sets = {bits: regsets(image, bits) for bits in kinds(image)}
+            self._states = FpuStates(image, _user_size(self._sets[image.arch.CORE.bits]))
         except Error as error:
             self._lost = f"not recovered: {error}"
 
@@ -103,6 +103,11 @@ class ThreadRegsets:
         return state, state.origin
 
 
+def kinds(image: Image) -> tuple[int, ...]:
+    """How many bits the processes of this kernel have: its own first."""
+    return (64, 32) if image.arch.CORE.bits == 64 else (32,)
+
+
 def regsets(image: Image, bits: int) -> tuple[Regset, ...]:
     """The register sets of processes of a kind, in the kernel's order, but for the general registers.
 
@@ -125,7 +130,7 @@ def last_notes(image: Image) -> list[dict[str, object]]:
     if not image.has("x86_xfeat_component"):
         return []
     try:
-        size = _user_size(regsets(image, 64))
+        size = _user_size(regsets(image, image.arch.CORE.bits))
         tables = FpuStates(image, size).tables
     except Error:
         return []
@@ -145,7 +150,9 @@ def _fxsave(image: Image, source: _Source) -> bytes | None:
 
 def _prfpreg(image: Image, source: _Source) -> bytes | None:
     image_ = _fxsave(image, source)
-    return fsave(image_, source.segments) if image_ and source.bits == 32 else image_
+    if image_ is None or source.bits == 64:
+        return image_
+    return fsave(image_, source.segments if image.arch.CORE.bits == 64 else None)
 
 
 def _xstate(image: Image, source: _Source) -> bytes | None:
@@ -160,8 +167,8 @@ def _tls(image: Image, source: _Source) -> bytes | None:
     table = source.task.raw("thread.tls_array")
     if not any(table):
         return None
-    rows = range(len(table) // DESCRIPTOR_SIZE)
-    return b"".join(user_desc(table[DESCRIPTOR_SIZE * i :][:DESCRIPTOR_SIZE], TLS_FIRST + i) for i in rows)
+    rows = [table[at : at + DESCRIPTOR_SIZE] for at in range(0, len(table), DESCRIPTOR_SIZE)]
+    return b"".join(user_desc(row, number) for number, row in enumerate(rows, image.arch.TLS_FIRST))
 
 
 def _ioperm(image: Image, source: _Source) -> bytes | None:

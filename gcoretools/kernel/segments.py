@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from gcoretools.arch.tls import DESCRIPTOR_SIZE, TLS_FIRST, segment_base
+from gcoretools.arch.tls import DESCRIPTOR_SIZE, segment_base
+from gcoretools.arch.x86_64 import TLS_FIRST
 from gcoretools.errors import KernelDataError, PageAbsent
 from gcoretools.kernel.image import Image, Struct
 

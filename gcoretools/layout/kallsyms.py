@@ -106,9 +106,11 @@ def choose(symbols: Iterator[Symbol], wanted: Collection[str]) -> dict[str, int]
     return {name: address for name, (_, address) in best.items()}
 
 
-def named_tables(read: Read, symbols: dict[str, int]) -> Kallsyms:
+def named_tables(read: Read, symbols: dict[str, int], word: int = 8) -> Kallsyms:
     """The tables that VMCOREINFO names, since 5fd8fea935a1 (6.0).
 
+    Args:
+        word: size of a long in bytes.
     Raises LayoutError when it does not name them all, or they are damaged.
     """
     names, table, index, count_at = (
@@ -120,19 +122,19 @@ def named_tables(read: Read, symbols: dict[str, int]) -> Kallsyms:
     if not 0 < count < COUNT_LIMIT:
         raise LayoutError(f"kallsyms: {count} symbols cannot be: the table is damaged")
     tokens = split_tokens(read(table, index - table), read(index, 512))
-    return Kallsyms(count, read(names, table - names), tokens, _named_addresses(read, symbols, count))
+    return Kallsyms(count, read(names, table - names), tokens, _named_addresses(read, symbols, count, word))
 
 
-def _named_addresses(read: Read, symbols: dict[str, int], count: int) -> NDArray[np.uint64]:
+def _named_addresses(read: Read, symbols: dict[str, int], count: int, word: int) -> NDArray[np.uint64]:
     """The addresses, from whichever table VMCOREINFO names: it depends on the configuration and the release."""
     offsets, base = symbols.get("kallsyms_offsets"), symbols.get("kallsyms_relative_base")
     if offsets is None:
         if "kallsyms_addresses" not in symbols:
             raise LayoutError("kallsyms: VMCOREINFO names no table of addresses: it is damaged")
-        return np.frombuffer(read(symbols["kallsyms_addresses"], 8 * count), "<u8")
+        return np.frombuffer(read(symbols["kallsyms_addresses"], word * count), f"<u{word}").astype(np.uint64)
     if base is None:
         return place_relative(read(offsets, 4 * count), offsets)
-    return base_relative(read(offsets, 4 * count), int.from_bytes(read(base, 8), "little"))
+    return base_relative(read(offsets, 4 * count), int.from_bytes(read(base, word), "little"))
 
 
 def split_tokens(table: bytes, index: bytes) -> list[bytes]:

@@ -46,7 +46,7 @@ class Kernel:
         release: as `uname -r` says it.
         build_id: hex, or "" where the dump does not say it.
         arch: "x86_64" (the name of a module in gcoretools.arch).
-        page_levels: 4 or 5.
+        page_levels: 4 or 5; of i386 2, or 3 with PAE.
         page_root: physical address of the kernel's own top page table.
         phys_base: physical address of the kernel image's link base (bytes).
         kaslr_offset: runtime address minus link address of the kernel image (bytes).

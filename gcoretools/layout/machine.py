@@ -5,9 +5,10 @@ Source: arch/x86/kernel/vmcore_info_64.c; __pa_symbol in arch/x86/include/asm/pa
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import product
 
-from gcoretools.arch import architecture, x86_64
+from gcoretools.arch import architecture, i386, x86_64
 from gcoretools.dumps.dump import Dump
 from gcoretools.dumps.search import find_vmcoreinfo
 from gcoretools.errors import DumpError, KernelDataError, LayoutError
@@ -24,9 +25,10 @@ class Machine:
 
     Attributes:
         arch: the name of a module in gcoretools.arch.
-        page_levels: 4 or 5.
+        page_levels: 4 or 5; of i386 2, or 3 with PAE.
         page_root: physical address of the kernel's own top page table, in bytes.
         phys_base: bytes from an address in the kernel image, less __START_KERNEL_map, to the physical one; signed.
+            0 on i386, where the image is a part of the direct map.
         kaslr_offset: runtime minus link address of the kernel image, in bytes.
         image: lowest link address that the kernel image can have.
         direct_map: as in Kernel.
@@ -50,6 +52,14 @@ class Machine:
     def running(self, at: int) -> int:
         """Address in the dump of what was linked at `at`."""
         return at + self.kaslr_offset if at >= self.image else at
+
+    def told(self, linked: int, start: int) -> Machine:
+        """With the offset that two addresses of _stext tell, that of a file and that in the dump; 0 for unknown.
+
+        VMCOREINFO of i386 does not have it.
+        """
+        known = self.arch == "i386" and linked and start
+        return replace(self, kaslr_offset=start - linked) if known else self
 
     def space(self, dump: Dump) -> AddressSpace:
         """The kernel's address space."""
@@ -78,8 +88,10 @@ def locate(dump: Dump, info: VmcoreInfo) -> Machine:
     table = info.symbols.get("swapper_pg_dir") or info.symbols.get("init_top_pgt")
     if not table:
         raise LayoutError(f"{dump.path}: VMCOREINFO does not name the kernel's page table: it is damaged")
+    if table < 1 << 32:
+        return _locate_i386(dump, info, table)
     if table < x86_64.START_KERNEL_MAP:
-        raise LayoutError(f"{dump.path}: kernel {info.release} is not for x86_64; others are not read yet")
+        raise LayoutError(f"{dump.path}: kernel {info.release} is not for x86; others are not read yet")
     base = _phys_base(dump, info)
     root = table - x86_64.START_KERNEL_MAP + base
     if not 0 <= root < 1 << PHYSICAL_BITS:
@@ -94,6 +106,30 @@ def locate(dump: Dump, info: VmcoreInfo) -> Machine:
     )
     _check(dump, machine, table)
     return machine
+
+
+def _locate_i386(dump: Dump, info: VmcoreInfo, table: int) -> Machine:
+    """A 32-bit kernel: by the one geometry and beginning of the direct map with which the page table maps itself.
+
+    VMCOREINFO names neither. The image's place tells what KASLR did, if it was linked to where it usually is.
+    """
+    start = info.symbols.get("_stext", 0)
+    for offset, levels in product(i386.DIRECT_MAPS, i386.PAGE_LEVELS):
+        kaslr = info.kaslr_offset or (start - offset - i386.PHYSICAL_START if start else 0)
+        machine = Machine("i386", levels, table - offset, phys_base=0, kaslr_offset=kaslr, image=offset)
+        if table >= offset and _maps_itself(dump, machine, table):
+            return machine
+    raise LayoutError(
+        f"{dump.path}: the page table of kernel {info.release}, at {table:#x}, is not in the dump or does not map "
+        "itself: VMCOREINFO is not of this kernel, or the dump is damaged"
+    )
+
+
+def _maps_itself(dump: Dump, machine: Machine, table: int) -> bool:
+    try:
+        return machine.space(dump).translate(table)[0] == machine.page_root
+    except (DumpError, KernelDataError):
+        return False
 
 
 def _check(dump: Dump, machine: Machine, table: int) -> None:

@@ -50,18 +50,18 @@ def module_types(space: AddressSpace, layout: Layout) -> Iterator[ModuleTypes]:
         return
     members = layout.members
     link = members["btf_module.list"].offset
-    at = space.integer(head, 8)
+    at = space.pointer(head)
     for _ in range(MODULES_LIMIT):
         if at == head:
             return
-        btf = space.integer(at - link + members["btf_module.btf"].offset, 8)
+        btf = space.pointer(at - link + members["btf_module.btf"].offset)
         name = space.read(btf + members["btf.name"].offset, members["btf.name"].size)
         yield ModuleTypes(
             name.split(b"\0", 1)[0].decode("latin-1"),
             _integer(space, btf, members["btf.data"]),
             _integer(space, btf, members["btf.data_size"]),
         )
-        at = space.integer(at, 8)
+        at = space.pointer(at)
     raise KernelDataError(f"the list of modules' types at {head:#x} has no end: it is damaged")
 
 

@@ -55,6 +55,7 @@ def _by_file(dump: Dump, given: SymbolFile, use_cache: bool) -> Kernel:
     if machine is None:
         release, machine = find_kernel(dump, linked.layout, given)
         info = VmcoreInfo(release=release)
+    machine = machine.told(linked.layout.symbols.get("_stext", 0), info.symbols.get("_stext", 0))
     entry = cache.mapped(linked, machine.running)
     sources.check_place(given.path, entry.layout, info)
     if not info.build_id:

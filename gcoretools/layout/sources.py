@@ -46,7 +46,9 @@ def resolve(space: AddressSpace, info: VmcoreInfo, machine: Machine) -> Entry:
             build = f", build ID {info.build_id}" if info.build_id else ""
             raise LayoutError(f"{error}; give the vmlinux of kernel {info.release}{build} with -k") from error
     given = Vmlinux(path)
-    entry = mapped(from_file(given), machine.running)
+    linked = from_file(given)
+    machine = machine.told(linked.layout.symbols.get("_stext", 0), info.symbols.get("_stext", 0))
+    entry = mapped(linked, machine.running)
     check_place(given.path, entry.layout, info)
     return entry
 
@@ -84,7 +86,7 @@ def words(given: SymbolFile) -> tuple[str, str]:
 def kallsyms(space: AddressSpace, info: VmcoreInfo) -> Kallsyms:
     """The kernel's symbol table. Raises LayoutError and what AddressSpace.read raises."""
     if "kallsyms_names" in info.symbols:
-        return named_tables(space.read, info.symbols)
+        return named_tables(space.read, info.symbols, space.paging.pointer_size)
     start = info.symbols.get("_stext")
     if not start:
         raise LayoutError("VMCOREINFO names neither the kernel's symbols nor its code")

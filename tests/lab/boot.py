@@ -9,6 +9,8 @@ from .folders import scratch
 from .kernels import Kernel
 from .packages import Apt, run
 
+BUSYBOX = Path("/bin/busybox")  # of this machine
+
 # Loading the list twice settles the order. What a kernel has built in has no file.
 MODULES = (
     "virtio", "virtio_ring", "virtio_pci_legacy_dev", "virtio_pci_modern_dev", "virtio_pci", "virtio_blk",
@@ -32,6 +34,11 @@ class Boot:
         return self.folder / "modules"
 
     @property
+    def busybox(self) -> Path:
+        """The guest's busybox."""
+        return self.folder / "busybox" if self.kernel.others else BUSYBOX
+
+    @property
     def versions(self) -> str:
         """The packages, a name=version per line."""
         return (self.folder / "versions").read_text()
@@ -44,10 +51,10 @@ class Boot:
             version = self.versions.split()[0].rpartition("=")[2]
             with scratch(self.folder / "debug") as work:
                 deb = apt.download(f"linux-image-{release}-dbg={version}", work)
-                extract = 'dpkg-deb --fsys-tarfile "$0" | tar -x -f - -C "$1" --wildcards "*/vmlinux*"'
-                run(["sh", "-c", extract, deb, work])
-                found = (each for each in work.rglob("vmlinux*") if each.is_file() and not each.is_symlink())
-                next(found).rename(path)
+                # It stands near the beginning: what follows, up to 3 GB of modules, is not unpacked.
+                extract = 'dpkg-deb --fsys-tarfile "$0" | tar -x -f - -C "$1" --occurrence=1 --wildcards "$2"'
+                run(["sh", "-c", extract, deb, work, "*/boot/vmlinux-*"])
+                next(work.rglob("vmlinux-*")).rename(path)
         return path
 
 
@@ -66,7 +73,7 @@ def fetch(kernel: Kernel, folder: Path, apt: Apt) -> Boot:
     if (folder / "versions").exists():
         return boot
     apt.update()
-    packages = [apt.resolve(pattern) for pattern in kernel.packages]
+    packages = [apt.resolve(pattern) for pattern in (*kernel.packages, *kernel.others)]
     with scratch(folder.with_suffix(".new")) as work, scratch(folder.with_suffix(".debs")) as debs:
         for package in packages:
             run(["dpkg", "-x", apt.download(package, debs), debs / "tree"])
@@ -74,6 +81,8 @@ def fetch(kernel: Kernel, folder: Path, apt: Apt) -> Boot:
         release = next(path.name for path in (debs / "tree").rglob("lib/modules/*") if (path / "kernel").is_dir())
         shutil.copy(image, work / "vmlinuz")
         _take_modules(debs / "tree", work / "modules")
+        for busybox in (debs / "tree").glob("bin/busybox"):
+            shutil.copy(busybox, work / "busybox")
         (work / "release").write_text(release)
         (work / "versions").write_text("".join(f"{package}\n" for package in packages))
         shutil.rmtree(folder, ignore_errors=True)

@@ -12,8 +12,8 @@ from .boot import Boot
 from .errors import LabError
 from .facts import collect
 from .folders import scratch
-from .initramfs import GUEST, GUEST32, PROGRAMS, PROGRAMS_OF, build, write_cpio
-from .machine import QEMU, Machine
+from .initramfs import GUEST, PROGRAMS, PROGRAMS_OF, SOURCES_OF, build, write_cpio
+from .machine import Machine
 from .packages import run
 from .variants import Variant
 
@@ -42,11 +42,13 @@ def arguments(variant: Variant, kernel: Path, initrd: Path, disks: list[Path]) -
 def recipe(boot: Boot, variant: Variant) -> str:
     """A hash over all that decides what a capture holds."""
     words = [str(FORMAT), boot.versions, *variant.formats, repr(PROGRAMS)]
-    words += run([QEMU, "--version"]), run(["gcc", "-dumpfullversion"])
+    words += run([variant.qemu, "--version"]), run(["gcc", "-dumpfullversion"])
     words += arguments(variant, Path("kernel"), Path("initrd"), [])
     words += [path.read_text() for path in sorted(GUEST.iterdir())]
     if PROGRAMS_OF[variant.programs] is not PROGRAMS:
-        words += [repr(PROGRAMS_OF[variant.programs]), *(path.read_text() for path in sorted(GUEST32.iterdir()))]
+        words.append(repr(PROGRAMS_OF[variant.programs]))
+    for folder in SOURCES_OF.get(variant.programs, ()):
+        words += [path.read_text() for path in sorted(folder.iterdir())]
     return hashlib.sha256("\0".join(words).encode()).hexdigest()[:12]
 
 
@@ -109,7 +111,7 @@ def make(boot: Boot, variant: Variant, work: Path) -> None:
         if variant.ending == "panic":
             _put_capture_kernel(boot, rough)
         disks = [_fresh_disk(rough / "vda"), _fresh_disk(rough / "vdb")]
-        with Machine(arguments(variant, boot.vmlinuz, rough / "initrd", disks), work) as machine:
+        with Machine(arguments(variant, boot.vmlinuz, rough / "initrd", disks), work, variant.qemu) as machine:
             if variant.ending == "panic":
                 _dump_panicked(machine, disks[1], work)
             else:

@@ -11,7 +11,6 @@ from .errors import LabError
 from .packages import run
 
 GUEST = Path(__file__).parent / "guest"
-BUSYBOX = Path("/bin/busybox")
 GCTEST = ("main.c", "facts.c", "marks.c", "threads.c", "memory.c", "identity.c", "crowd.c")
 STATIC = ("-static", "-no-pie")
 PROGRAMS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -33,6 +32,17 @@ PROGRAMS_OF = {
     | {"gctest": (GCTEST_IA32, (*STATIC, *IA32)), "gctest-dynamic": (GCTEST_IA32, ("-fPIE", "-pie", *IA32))},
     "segments": PROGRAMS | {"gctest": (GCTEST_SEGMENTS, (*STATIC, FIRST_COUNTS))},
 }
+# Guests that run nothing but 32-bit programs; 4 MiB are a large page of a kernel without PAE.
+GUEST_I386 = GUEST.with_name("guest_i386")
+I386 = ("-D_FILE_OFFSET_BITS=64", *IA32)
+GCTEST_I386 = ("../guest_i386/memory4m.c", *GCTEST_IA32)
+PROGRAMS_OF["i386"] = {
+    "gctest": (GCTEST_I386, (*STATIC, *I386)),
+    "gctest-dynamic": (GCTEST_I386, ("-fPIE", "-pie", *I386)),
+    "pack": (("pack.c",), (*STATIC, "-m32", "-D_FILE_OFFSET_BITS=64")),
+}
+# The folders beside GUEST that each of them takes sources from.
+SOURCES_OF = {"ia32": (GUEST32,), "segments": (GUEST32,), "i386": (GUEST32, GUEST_I386)}
 FOLDERS = ("bin", "dev", "proc", "sys", "tmp", "cores", "facts", "files", "modules", "lib64")
 
 
@@ -53,7 +63,7 @@ def build(boot: Boot, programs: str, root: Path, archive: Path) -> None:
     """Lay out the tree below root and write it as a cpio archive (newc, not compressed)."""
     for name in FOLDERS:
         (root / name).mkdir(parents=True, exist_ok=True)
-    shutil.copy(BUSYBOX, root / "bin/busybox")
+    shutil.copy(boot.busybox, root / "bin/busybox")
     shutil.copy(GUEST / "init", root / "init")
     (root / "init").chmod(0o755)
     compile_programs(programs, root / "bin")

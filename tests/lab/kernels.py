@@ -14,6 +14,11 @@ class Kernel:
     ]  # together they hold vmlinuz and the modules; linux-image-RELEASE-dbg holds the vmlinux
     arch: str = "amd64"
 
+    @property
+    def others(self) -> tuple[str, ...]:
+        """What of the packages that this machine has installed the guest needs from its own architecture."""
+        return () if self.arch == "amd64" else ("busybox-static",)
+
 
 _ROWS = (
     Kernel("5.10", "bullseye", (r"linux-image-5\.10\.0-\d+-cloud-amd64-unsigned",)),
@@ -24,5 +29,9 @@ _ROWS = (
         "sid",
         (r"linux-binary-unsigned-7\.[\d.]+\+deb\d+-cloud-amd64", r"linux-modules-7\.[\d.]+\+deb\d+-cloud-amd64"),
     ),
+    Kernel("6.1-686", "bookworm", (r"linux-image-6\.1\.0-\d+-686-unsigned",), "i386"),
+    Kernel("6.1-686-pae", "bookworm", (r"linux-image-6\.1\.0-\d+-686-pae-unsigned",), "i386"),
 )
 KERNELS = {kernel.name: kernel for kernel in _ROWS}
+# Those that most machines of the lab are made for.
+AMD64 = tuple(name for name, kernel in KERNELS.items() if kernel.arch == "amd64")

@@ -72,6 +72,11 @@ class Capture:
         """The kernel's core of the process that plays a role."""
         return self.cores[self.process(role)["global_pid"]]
 
+    @property
+    def options(self) -> tuple[str | Path, ...]:
+        """What commands need beside the dump: Debian's 686 kernels have neither types nor variables in it."""
+        return () if self.boot.kernel.arch == "amd64" else ("-k", self.vmlinux())
+
     def vmlinux(self) -> Path:
         """The kernel's own vmlinux with DWARF; fetched on demand (about 280 MB)."""
         with _lock(self.boot.kernel):

@@ -6,6 +6,7 @@ import select
 import socket
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,23 @@ from .errors import LabError
 QEMU = "qemu-system-x86_64"
 
 
+def _connected(path: Path, timeout: float) -> socket.socket:
+    """A socket to what listens at a path; it may not do so yet."""
+    for _ in range(100):
+        with suppress(ConnectionRefusedError):
+            made = socket.socket(socket.AF_UNIX)
+            made.settimeout(timeout)
+            made.connect(str(path))
+            return made
+        time.sleep(0.02)
+    raise LabError(f"nothing listens at {path}")
+
+
 class Qmp:
     """A client of QEMU's machine protocol (docs/interop/qmp-spec): one command, one answer; events are dropped."""
 
     def __init__(self, path: Path, timeout: float) -> None:
-        self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.settimeout(timeout)
-        self.socket.connect(str(path))
+        self.socket = _connected(path, timeout)
         self.lines = self.socket.makefile("r", encoding="utf-8")
         self.lines.readline()  # the greeting
         self("qmp_capabilities")
@@ -41,7 +52,8 @@ class Qmp:
 class Machine:
     """A guest that runs from enter to exit; everything it says is kept in folder/serial.log."""
 
-    def __init__(self, arguments: tuple[str, ...], folder: Path) -> None:
+    def __init__(self, arguments: tuple[str, ...], folder: Path, program: str = QEMU) -> None:
+        self.program = program
         self.arguments = arguments
         self.folder = folder
         self.text = ""
@@ -49,14 +61,14 @@ class Machine:
     def __enter__(self) -> "Machine":
         path = self.folder / "qmp"
         self.process = subprocess.Popen(
-            [QEMU, *self.arguments, "-qmp", f"unix:{path},server=on,wait=off", "-serial", "stdio"],
+            [self.program, *self.arguments, "-qmp", f"unix:{path},server=on,wait=off", "-serial", "stdio"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, bufsize=0,
         )  # fmt: skip
         end = time.monotonic() + 20
         while not path.exists():
             if self.process.poll() is not None or time.monotonic() > end:
                 self.process.kill()
-                raise LabError(f"{QEMU} did not start: {self._output().read().decode(errors='replace')}")
+                raise LabError(f"{self.program} did not start: {self._output().read().decode(errors='replace')}")
             time.sleep(0.02)
         self.qmp = Qmp(path, timeout=300)
         return self

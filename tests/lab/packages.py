@@ -62,7 +62,7 @@ class Apt:
 
     def resolve(self, pattern: str) -> str:
         """The name=version of the newest package that matches."""
-        name = newest(run(["apt-cache", "pkgnames", "linux-"], env=self.environment).split(), pattern)
+        name = newest(run(["apt-cache", "pkgnames"], env=self.environment).split(), pattern)
         for line in run(["apt-cache", "show", "--no-all-versions", name], env=self.environment).splitlines():
             if line.startswith("Version: "):
                 return f"{name}={line.split()[1]}"

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from .kernels import KERNELS
+from .kernels import AMD64
+from .machine import QEMU
 
 EVERYBODY = (
     "threads", "many", "zleader", "memory", "memory-default", "memory-all", "dynamic", "namespaced", "forked",
@@ -34,7 +35,8 @@ class Variant:
     append: str = ""
     formats: tuple[str, ...] = ("elf", "kdump-zlib")
     programs: str = "x86_64"  # the key of PROGRAMS_OF: what the guest runs
-    kernels: tuple[str, ...] = tuple(KERNELS)  # those that it is made for
+    qemu: str = QEMU
+    kernels: tuple[str, ...] = AMD64  # those that it is made for
     quick: tuple[str, ...] = ("6.1",)  # those of them in `make test`; `make matrix` has all
 
 
@@ -56,6 +58,20 @@ _ROWS = (
     # Segment bases by descriptors: where the CPU has FSGSBASE, the kernel reads them another way.
     Variant("segments", roles=("threads",), cpu="Nehalem", formats=("elf",), programs="segments"),
     Variant("fsgsbase", roles=("threads",), formats=("elf",), programs="segments"),
+    # 32-bit kernels, with PAE and without, on a 32-bit CPU and on a 64-bit one. Above 896 MiB is highmem: the
+    # pages of processes come from there first.
+    Variant("pae", roles=IA32, qemu="qemu-system-i386", programs="i386", kernels=("6.1-686-pae",), quick=()),
+    Variant(
+        "highmem",
+        roles=IA32,
+        cpu="Nehalem",
+        memory=1152,
+        devices=(),
+        formats=("elf",),
+        programs="i386",
+        kernels=("6.1-686",),
+        quick=(),
+    ),
     Variant("traced", roles=("traced",), ending="facts", formats=("elf",)),
     Variant("crowd", roles=CROWDS, ending="facts", memory=1536, formats=("elf",), kernels=("6.1",)),
     Variant("bench", roles=("bench",), ending="facts", memory=2560, formats=("elf",), kernels=("6.1",)),

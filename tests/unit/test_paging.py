@@ -13,24 +13,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gcoretools.arch import x86_64
+from gcoretools.arch import i386, x86_64
 from gcoretools.dumps import PAGE_SHIFT, PAGE_SIZE, Dump, open_dump
 from gcoretools.errors import KernelDataError
-from gcoretools.paging import Entries, Level, MissingTable, PageTable, Paging
+from gcoretools.paging import Entries, MissingTable, PageTable, Paging
 from tests.fake_memory import LARGE, PRESENT, PROTNONE, SPECIAL, TABLE, USER_PAGE, FakeMemory, FakeTables
 from tests.written_dumps import write_elf
 
-# Two levels of 32-bit entries, as i386 without PAE has them.
-SMALL = Paging(
-    levels=(Level("pgd", 22, 10, True), Level("pte", 12, 10, True)),
-    va_bits=32, entry_dtype="<u4", frame_mask=0xFFFFF000, present=1, large=0x80, special=0x200, protnone=0x100,
-    inverted=False,
-)  # fmt: skip
 GEOMETRIES = {
     "4 levels": x86_64.paging(4, inverted=True),
     "5 levels": x86_64.paging(5, inverted=True),
     "not inverted": x86_64.paging(4, inverted=False),
-    "32 bits": SMALL,
+    "32 bits": i386.paging(2, inverted=True),
+    "PAE": i386.paging(3, inverted=True),
 }
 
 
@@ -114,6 +109,7 @@ ENTRY = st.sampled_from([USER_PAGE, PRESENT, PROTNONE | 0x62, SPECIAL | 0x25, 0x
 def tables(draw: st.DrawFn, paging: Paging) -> tuple[FakeTables, list[int]]:
     """Page tables with pages of all sizes, damage, and tables that are missing; and addresses worth a look."""
     memory = FakeMemory()
+    memory.alloc(16)
     made = FakeTables(memory, paging)
     probes = draw(st.lists(addresses(paging), min_size=1, max_size=12))
     shifts = [level.shift for level in paging.levels]

@@ -87,7 +87,8 @@ def test_what_is_lacking(tmp_path: Path, lacking: set[str], reason: str) -> None
     [
         ("SYMBOL(swapper_pg_dir)=ffffffff81009000", "maps itself|cannot be read"),
         ("NUMBER(phys_base)=4194304", "cannot be read"),
-        ("SYMBOL(swapper_pg_dir)=c1000000", "not for x86_64"),
+        ("SYMBOL(swapper_pg_dir)=c1000000", "is not in the dump or does not map itself"),
+        ("SYMBOL(swapper_pg_dir)=ffff800000081000", "not for x86; others"),
         ("SYMBOL(swapper_pg_dir)=0", "does not name"),
         ("NUMBER(phys_base)=-1844674407370955161", "cannot be at"),
         ("SYMBOL(kallsyms_names)=1", "not where they can be"),

@@ -6,6 +6,8 @@ MEMBERS: tuple[Need, ...] = (
     # What thread_struct saves (arch/x86/include/asm/processor.h)
     maybe("task_struct.thread.fsbase", "task_struct.thread.fs"),  # 296f781a4b77 (4.8)
     maybe("task_struct.thread.gsbase", "task_struct.thread.gs"),
+    maybe("task_struct.thread.fs"),  # of i386, selectors
+    maybe("task_struct.thread.gs"),
     maybe("task_struct.thread.fsindex"),
     maybe("task_struct.thread.gsindex"),
     maybe("task_struct.thread.ds"),
@@ -33,6 +35,9 @@ MEMBERS: tuple[Need, ...] = (
     maybe("user_regset.size"),
     maybe("user_regset.core_note_type"),
     maybe("cpuinfo_x86.x86_capability"),
+    maybe("pt_regs.fs", "pt_regs.xfs"),  # of i386: 464d1a78fbf8 (2.6.21), in thread_struct alone before
+    maybe("pt_regs.gs", "pt_regs.xgs"),  # ccbeed3a0590 (2.6.30)
+    maybe("task_struct.thread.sp0", "task_struct.thread.esp0"),  # faca62273b60 (2.6.25)
     maybe("task_struct.thread.sp", "task_struct.thread.rsp"),  # faca62273b60 (2.6.25)
     # ... and what __switch_to_asm leaves where that points (arch/x86/include/asm/switch_to.h)
     maybe("inactive_task_frame.ret_addr"),  # 7b32aeadbc95 (4.9)
@@ -78,6 +83,7 @@ SYMBOLS: tuple[Need, ...] = (
     maybe("fpu_kernel_xstate_size"),
     maybe("copy_xstate_to_uabi_buf"),  # eb6f51723f03 (5.14): a core has zeros between components
     maybe("switch_fpu_return"),  # 5f409e20b794 (5.2); its code tells TIF_NEED_FPU_LOAD
+    maybe("stack_canary", "per_cpu__stack_canary"),  # of i386: 3fb0fdb3bbe7 (5.13) ended it
     # Segment bases
     maybe("boot_cpu_data"),
     maybe("x86_gsbase_read_cpu_inactive"),  # 58edfd2e0c93 (5.9): uses FSGSBASE where the CPU has it
