@@ -42,7 +42,9 @@ Options:
                  128 DONTDUMP  memory marked MADV_DONTDUMP, when its kind is selected, too
                not given: the process's own /proc/PID/coredump_filter
   --gaps KIND  what gaps become: absent, or zero (zeros in the file) [default: absent]
-  -k VMLINUX   take the kernel's types and symbols from this file instead of the dump
+  -k FILE      take the kernel's types and symbols from this vmlinux or ISF file instead of the dump
+  --unwind FILE  call-frame information (.debug_frame or .eh_frame) of the kernel, in any ELF file: kernels up to
+               4.1 save only a part of the registers of a system call (not given: that of -k's vmlinux, if any)
   --no-cache   neither use nor fill the cache of kernel layouts ($XDG_CACHE_HOME/gcoretools)
   -v LEVEL     what to say on standard error: sum of 1 progress, 2 library errors, 4 page faults [default: 4]
   -h, --help   show this
@@ -62,7 +64,7 @@ def main(argv: list[str] | None = None) -> int:
 def _core(arguments: run.Arguments, report: run.Report) -> None:
     chosen, zero = run.chosen_filter(arguments), run.gaps_are_zero(arguments)
     header, image = source.from_dump(arguments["VMCORE"], arguments["-k"], not arguments["--no-cache"])
-    recovery = Recovery(image)
+    recovery = Recovery(image, source.call_frames(image, arguments["--unwind"], arguments["-k"]))
 
     def output(process: Process) -> AbstractContextManager[int]:
         return new_file(core_name(arguments["-o"], process))

@@ -33,6 +33,9 @@ class Rules(Protocol):
     def row(self, pc: int) -> Row:
         """How to leave the function at link-time address `pc`. Raises LayoutError."""
 
+    def body(self, pc: int) -> int:
+        """Where in the function at link-time address `pc` most registers are saved. Raises LayoutError."""
+
 
 @dataclass
 class Frame:
@@ -66,7 +69,7 @@ def callee_saved(image: Image, thread: Thread, cfi: Rules, entry: int) -> dict[s
 
 def entry_frame(image: Image, thread: Thread, cfi: Rules, entry: int) -> Frame:
     """The entry code's frame below all others. Raises as callee_saved does."""
-    frame = switch_frame(image, thread)
+    frame = switch_frame(image, thread, cfi)
     for _ in range(FRAMES_LIMIT):
         if frame.sp >= entry:
             return frame
@@ -74,15 +77,27 @@ def entry_frame(image: Image, thread: Thread, cfi: Rules, entry: int) -> Frame:
     raise KernelDataError(f"the kernel stack of thread {thread.pid} has more than {FRAMES_LIMIT} frames")
 
 
-def switch_frame(image: Image, thread: Thread) -> Frame:
+def switch_frame(image: Image, thread: Thread, cfi: Rules) -> Frame:
     """Where the scheduler left a thread: the frame that its thread.sp names.
 
-    Raises LayoutError on kernels that had no struct for it (before 4.9).
+    Until 7b32aeadbc95 (4.9) that was in the midst of schedule(), rbp and eflags pushed (switch_to). Where code
+    from there on has no symbol, the call-frame information of its whole body serves: it is the same.
     """
     at = image.struct("task_struct", thread.task)["thread.sp"]
+    if not image.has("inactive_task_frame.ret_addr"):
+        rbp = image.pointer(at)
+        return Frame(_switch(image, cfi) + 1, at + 2 * image.pointer_size, {CALLEE_SAVED["rbp"]: rbp})
     saved = image.struct("inactive_task_frame", at)
     registers = {n: saved[SWITCH_FRAME[name]] for name, n in CALLEE_SAVED.items()}
     return Frame(saved["ret_addr"], saved.at("ret_addr") + 8, registers)
+
+
+def _switch(image: Image, cfi: Rules) -> int:
+    """A runtime address behind the switch to another thread."""
+    if image.has("thread_return"):
+        return image.symbol("thread_return")
+    offset = image.kernel.kaslr_offset
+    return cfi.body(image.symbol("__schedule") - offset) + offset
 
 
 def _caller(image: Image, thread: Thread, cfi: Rules, frame: Frame) -> Frame:

@@ -7,6 +7,7 @@ MEMBERS: tuple[Need, ...] = (
     maybe("x8664_pda.data_offset"),  # each CPU's own, until 2.6.30
     maybe("x8664_pda.cpunumber"),
     maybe("x8664_pda.pcurrent"),
+    maybe("x8664_pda.oldrsp"),
     maybe("x8664_pda.level4_pgt"),  # each CPU's top page table, until processes had one of their own (2.6.11)
 )
 

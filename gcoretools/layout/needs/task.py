@@ -35,6 +35,7 @@ MEMBERS: tuple[Need, ...] = (
     maybe("task_struct.cpu", "task_struct.thread_info.cpu"),  # bcf9033e5449 (5.16) moved it back
     maybe("thread_info.cpu"),  # in task_struct since c65eacbe290b (4.9)
     maybe("task_struct.last_siginfo"),
+    maybe("task_struct.used_math"),  # a flag of the task since 2.6.11
     maybe("signal_struct.flags"),
     maybe("signal_struct.thread_head"),
     need("signal_struct.group_exit_code"),
