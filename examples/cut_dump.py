@@ -63,7 +63,7 @@ class Recorder(Dump):
 
     def __init__(self, dump: Dump) -> None:
         self.path, self.format, self.notes = dump.path, dump.format, dump.notes
-        self.absent_reason, self.fingerprint = dump.absent_reason, dump.fingerprint
+        self.reasons, self.fingerprint = dump.reasons, dump.fingerprint
         self.read_pfns: set[int] = set()
         self._dump = dump
 

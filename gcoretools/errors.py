@@ -13,6 +13,14 @@ class PageAbsent(DumpError):
     """The dump is sound, but it does not hold the page; the sentence says why."""
 
 
+class PageCorrupt(PageAbsent):
+    """The dump holds the page, but its data is damaged; `pfn` is its page frame number."""
+
+    def __init__(self, sentence: str, pfn: int = -1) -> None:
+        super().__init__(sentence)
+        self.pfn = pfn
+
+
 class LayoutError(GcoreError):
     """The kernel's types or symbols could not be found, or do not fit the dump."""
 

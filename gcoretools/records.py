@@ -6,6 +6,7 @@ the dump (names, paths) need not be UTF-8: other bytes are kept as surrogate esc
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -150,6 +151,21 @@ class Pages(Record):
     kind: ClassVar[str] = "pages"
     start: U64  # virtual address
     data: bytes | memoryview
+
+    @property
+    def size(self) -> int:
+        """How many bytes."""
+        return len(self.data)
+
+
+@dataclass(slots=True)
+class Unread(Record):
+    """Memory that still lies where it was found: stands for `pages` inside one process, never on the wire."""
+
+    kind: ClassVar[str] = "unread"
+    start: U64  # virtual address
+    size: U64  # bytes, at most DATA_LIMIT
+    read: Callable[[], bytes | bytearray | memoryview]  # gives the bytes, in any thread
 
 
 @dataclass(slots=True)

@@ -37,7 +37,7 @@ xarray              xa_head:8
 xa_node             shift:1 slots:512
 radix_tree_root     rnode:8 height:4
 radix_tree_node     shift:1 slots:512
-address_space       host:8 i_pages:xarray
+address_space       host:8 i_pages:96 nrpages:8
 page                flags:8 index:8 mapping:8 compound_head:8
 mem_section         section_mem_map:8
 pglist_data         node_mem_map:8 node_start_pfn:8 node_spanned_pages:8

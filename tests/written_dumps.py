@@ -12,12 +12,23 @@ from __future__ import annotations
 import random
 import struct
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+
+import cramjam
+import lzallright
 
 from gcoretools.dumps import PAGE_SIZE, Note
 
 Pages = Mapping[int, bytes]
+
+
+COMPRESSORS: dict[int, Callable[[bytes], bytes]] = {
+    0x01: lambda page: zlib.compress(page, 1),
+    0x02: lambda page: lzallright.LZOCompressor().compress(page),
+    0x04: lambda page: bytes(cramjam.snappy.compress_raw(page)),
+    0x20: lambda page: bytes(cramjam.zstd.compress(page, 1)),
+}
 
 
 def numbered(pfn: int) -> bytes:
@@ -58,6 +69,7 @@ def write_elf(
     memsz_more: int = 0,
     extra: Iterable[tuple[int, bytes]] = (),
     xnum: bool = False,
+    flags: int = 0,
 ) -> Path:
     """Writes an ELF dump.
 
@@ -72,6 +84,7 @@ def write_elf(
         extra: further segments, (physical address in bytes, data), written behind the others; data need not be
             whole pages, and the address may be -1.
         xnum: writes the number of segments the PN_XNUM way.
+        flags: e_flags.
     """
     loads = [
         (first << 12, b"".join(pages[pfn] for pfn in range(first, end)))
@@ -88,15 +101,17 @@ def write_elf(
         offset = section + len(sections) + len(body)
         table += _program_header(bits, kind, offset, pa, len(data), len(data) + more)
         body += data
-    head = _elf_header(bits, phoff, section if xnum else 0, phsize, 0xFFFF if xnum else len(rows))
+    head = _elf_header(bits, phoff, section if xnum else 0, phsize, 0xFFFF if xnum else len(rows), flags)
     path.write_bytes(head + table + sections + body)
     return path
 
 
-def _elf_header(bits: int, phoff: int, shoff: int, phsize: int, phnum: int) -> bytes:
+def _elf_header(bits: int, phoff: int, shoff: int, phsize: int, phnum: int, flags: int) -> bytes:
     ident = b"\x7fELF" + bytes([bits // 32, 1, 1]) + bytes(9)
     layout, machine = ("<HHIQQQIHHHHHH", 62) if bits == 64 else ("<HHIIIIIHHHHHH", 3)
-    return ident + struct.pack(layout, 4, machine, 1, 0, phoff, shoff, 0, phoff, phsize, phnum, 0, bool(shoff), 0)
+    return ident + struct.pack(
+        layout, 4, machine, 1, 0, phoff, shoff, flags, phoff, phsize, phnum, 0, bool(shoff), 0
+    )
 
 
 def _program_header(bits: int, kind: int, offset: int, pa: int, filesz: int, memsz: int) -> bytes:
@@ -116,6 +131,7 @@ def write_kdump(
     excluded: Iterable[int] = (),
     compressed: bool = True,
     flags: int = 0x1,
+    lost: Iterable[int] = (),
     status: int | None = None,
     split: tuple[int, int] | None = None,
     vmcoreinfo: bytes = b"",
@@ -134,9 +150,10 @@ def write_kdump(
         level: makedumpfile's -d. With bit 1 all zero pages have one and the same data.
         excluded: page frame numbers that the machine had and the dump has not.
         compressed: zlib where it makes a page smaller; otherwise pages are written as they are.
-        flags: what a compressed page's descriptor says: another one makes a page that claims another compression.
+        flags: what a compressed page's descriptor says, and how it is compressed (zlib where no such way is).
+        lost: page frame numbers whose descriptors are zero, as an incomplete dump has them.
         status: the header's status; by default what `compressed` and `flags` come to.
-        split: (first pfn, end pfn) of a part of a split dump.
+        split: (first pfn, end pfn) of a part of a split dump: all of the bitmap, but only its own descriptors.
         vmcoreinfo: its text, which only the sub-header then tells of (version 3 and up).
         signature: b"KDUMP   " or b"DISKDUMP".
         block_size: what the header says.
@@ -169,7 +186,11 @@ def write_kdump(
     head = main.ljust(PAGE_SIZE, b"\0") + (sub.ljust(512, b"\0") + raw_notes + vmcoreinfo).ljust(
         sub_blocks * PAGE_SIZE, b"\0"
     )
-    table, body = _page_data(pages, len(head) + len(bitmaps), flags if compressed else 0, level, shuffle)
+    mine = {pfn: page for pfn, page in pages.items() if not split or split[0] <= pfn < split[1]}
+    table, body = _page_data(mine, len(head) + len(bitmaps), flags if compressed else 0, level, shuffle)
+    for pfn in lost:
+        at = 24 * sorted(mine).index(pfn)
+        table = table[:at] + bytes(24) + table[at + 24 :]
     path.write_bytes(head + bitmaps + table + body)
     return path
 
@@ -195,7 +216,7 @@ def _page_data(pages: Pages, offset: int, flags: int, level: int, shuffle: int |
         if level & 1 and not any(page) and zero is not None:
             rows[pfn] = zero
             continue
-        small = zlib.compress(page, 1) if flags else page
+        small = COMPRESSORS.get(flags, COMPRESSORS[1])(page) if flags else page
         stored, how = (small, flags) if len(small) < PAGE_SIZE else (page, 0)
         rows[pfn] = struct.pack("<QIIQ", start + len(body), len(stored), how, 0)
         if not any(page):
@@ -225,3 +246,41 @@ def flatten(source: Path, path: Path, *, piece: int = 5000, shuffle: int | None 
     body = b"".join(struct.pack(">qq", at, len(part)) + part for at, part in pieces)
     path.write_bytes(header + body + struct.pack(">qq", -1, -1))
     return path
+
+
+def write_lime(path: Path, pages: Pages, *, step: int = 1 << 30) -> Path:
+    """Writes a LiME image, a range for each run of pages, of at most `step` bytes."""
+    path.write_bytes(b"".join(_range(b"EMiL", 1, first, data) + data for first, data in _ranges(pages, step)))
+    return path
+
+
+def write_avml(path: Path, pages: Pages, *, block: int = 16 << 20, zeros: bool = False) -> Path:
+    """Writes a compressed AVML image, a block for each run of pages, of at most `block` bytes (`zeros`, too)."""
+    with path.open("wb") as out:
+        for first, data in _ranges(pages, block):
+            if zeros or any(data):
+                stream = bytes(cramjam.snappy.compress(data))
+                out.write(_range(b"AVML", 2, first, data) + stream + struct.pack("<Q", len(stream)))
+    return path
+
+
+def write_raw(path: Path, pages: Pages) -> Path:
+    """Writes memory as it is, from address 0 to the last page, and 1 MiB at least."""
+    with path.open("wb") as out:
+        out.truncate(max(max(pages, default=0) + 1 << 12, 1 << 20))
+        for pfn, page in pages.items():
+            out.seek(pfn << 12)
+            out.write(page)
+    return path
+
+
+def _ranges(pages: Pages, step: int) -> Iterator[tuple[int, bytes]]:
+    """Physical address and bytes of each run of pages, cut into pieces of `step` bytes."""
+    for first, end in runs_of(pages):
+        for at in range(first, end, step >> 12):
+            here = range(at, min(at + (step >> 12), end))
+            yield at << 12, b"".join(pages[pfn] for pfn in here)
+
+
+def _range(magic: bytes, version: int, first: int, data: bytes) -> bytes:
+    return struct.pack("<4sIQQQ", magic, version, first, first + len(data) - 1, 0)

@@ -5,6 +5,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 START = 0xFFFFFFFF81000000
+START_32 = 0xC1000000
 DIGITS = b"".join(b"%d\0" % digit for digit in range(10))
 
 Rows = list[tuple[str, str, int]]
@@ -36,6 +37,7 @@ class KallsymsImage:
             "place" (since 7.0: no relative base, all aligned to 4 bytes).
         absolute_percpu: addresses below START are absolute, as before 6.15.
         before: bytes of the image in front of the tables.
+        word: size of a long in bytes: 4 for a kernel of i386, whose image is mapped from START_32 on.
     """
 
     rows: Rows
@@ -43,10 +45,12 @@ class KallsymsImage:
     absolute_percpu: bool = True
     addresses: bool = False
     before: bytes = b""
+    word: int = 8
     image: bytearray = field(init=False)
     symbols: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.start, self.long = (START, "Q") if self.word == 8 else (START_32, "I")
         self.image = bytearray(self.before)
         coded, self.tokens = compress([(kind + name).encode() for name, kind, _ in self.rows])
         self.names, self.markers = b"", []
@@ -61,16 +65,16 @@ class KallsymsImage:
         self.image += b"\xcc" * 4096
 
     def read(self, va: int, size: int) -> bytes:
-        at = va - START
+        at = va - self.start
         if at < 0 or at + size > len(self.image):
             raise KeyError(hex(va))
         return bytes(self.image[at : at + size])
 
     def _table(self, letter: str) -> None:
-        step = 4 if self.order == "place" else 8
+        step = 4 if self.order == "place" else self.word
         self.image += bytes(-len(self.image) % step)
         name, data = getattr(self, f"_{letter.lower()}")()
-        self.symbols[f"kallsyms_{name}"] = START + len(self.image)
+        self.symbols[f"kallsyms_{name}"] = self.start + len(self.image)
         self.image += data
 
     def _o(self) -> tuple[str, bytes]:
@@ -80,19 +84,19 @@ class KallsymsImage:
 
     def _offset(self, address: int) -> int:
         if not self.absolute_percpu:
-            return address - START
-        return address if address < START else START - 1 - address
+            return address - self.start
+        return address if address < self.start else self.start - 1 - address
 
     def _p(self) -> tuple[str, bytes]:
-        place = START + len(self.image)
+        place = self.start + len(self.image)
         distances = [at - place - 4 * i for i, (_, _, at) in enumerate(self.rows)]
         return "offsets", struct.pack(f"<{len(self.rows)}i", *distances)
 
     def _a(self) -> tuple[str, bytes]:
-        return "addresses", struct.pack(f"<{len(self.rows)}Q", *(at for _, _, at in self.rows))
+        return "addresses", struct.pack(f"<{len(self.rows)}{self.long}", *(at for _, _, at in self.rows))
 
     def _r(self) -> tuple[str, bytes]:
-        return "relative_base", struct.pack("<Q", START)
+        return "relative_base", struct.pack(f"<{self.long}", self.start)
 
     def _c(self) -> tuple[str, bytes]:
         return "num_syms", struct.pack("<I", len(self.rows))

@@ -75,7 +75,7 @@ def _core(arguments: run.Arguments, report: run.Report) -> None:
         return found
 
     mapped = add_mappings(Tasks(image).selected(arguments["SELECTOR"]), image)
-    records = progress.shown(add_pages(mapped, image, header.rules, chosen))
+    records = progress.shown(add_pages(mapped, image, header.rules, chosen, unread=True))
     for process in write_cores(header, run.tell_gaps(records, report), output, recover, zero):
         report.say(run.PROGRESS, f"pid {process.pid}: {process.comm}: done")
         show.saved(core_name(arguments["-o"], process))

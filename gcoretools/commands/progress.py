@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator
 
-from gcoretools.records import Done, Extent, Pages, Process, Record
+from gcoretools.records import Done, Extent, Pages, Process, Record, Unread
 
 
 def shown(records: Iterable[Record]) -> Iterator[Record]:
@@ -26,5 +26,5 @@ def _with_bars(records: Iterable[Record]) -> Iterator[Record]:
             elif isinstance(record, Done):
                 bar.clear()
             yield record
-            if isinstance(record, Pages):
-                bar.update(len(record.data))
+            if isinstance(record, Pages | Unread):
+                bar.update(record.size)

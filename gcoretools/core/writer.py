@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from gcoretools.core.copying import Copying, Read
 from gcoretools.errors import OutputError
 from gcoretools.stream import write_all
 
@@ -20,13 +21,22 @@ ZEROS = bytes(1 << 16)
 class CoreFile:
     """An output that data and runs of zeros are appended to; runs become holes where it can have them.
 
-    An OSError of it is left to whoever opened the descriptor, and knows its name.
+    Used as a context: behind it nobody writes any more. An OSError of it is left to whoever opened the descriptor,
+    and knows its name.
     """
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
         self._hole = 0
         self._sparse = _can_have_holes(fd)
+        self._copying: Copying | None = None
+
+    def __enter__(self) -> CoreFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._copying:
+            self._copying.abandon()
 
     def write(self, data: bytes | memoryview) -> None:
         """Append bytes."""
@@ -35,12 +45,23 @@ class CoreFile:
         self._close_hole()
         write_all(self._fd, [data])
 
+    def copy(self, read: Read, size: int) -> None:
+        """Append the `size` bytes that `read` gives; where the output allows it other threads do so meanwhile."""
+        self._close_hole()
+        if not self._sparse:
+            write_all(self._fd, [read()])
+            return
+        self._copying = self._copying or Copying(self._fd)
+        self._copying.copy(read, os.lseek(self._fd, size, os.SEEK_CUR) - size)
+
     def zeros(self, size: int) -> None:
         """Append `size` zero bytes."""
         self._hole += size
 
     def finish(self) -> None:
-        """Write what is still pending."""
+        """Write what is still pending. Raises what `read` raised."""
+        if self._copying:
+            self._copying.finish()
         if self._hole and self._sparse:
             os.ftruncate(self._fd, os.lseek(self._fd, self._hole, os.SEEK_CUR))
             self._hole = 0

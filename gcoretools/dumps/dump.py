@@ -39,16 +39,23 @@ class Dump(ABC):
         path: the file, as the user named it.
         format: a short name for messages and the header, such as "elf" or "kdump-compressed".
         notes: every ELF note of the file, in its order.
-        absent_reason: why a page that this dump does not hold is not in it, as words for a gap
-            ("excluded from the dump (makedumpfile -d 31)").
+        reasons: why a page can be absent, as words for a gap ("excluded from the dump (makedumpfile -d 31)"), the
+            usual one first; `why` tells which of them holds.
         fingerprint: hex digest that tells this dump from another one (not its path).
+        moving: it is the memory of the running kernel, which changes while it is read.
     """
 
     path: Path
     format: str
     notes: tuple[Note, ...]
-    absent_reason: str
+    reasons: tuple[str, ...]
     fingerprint: str
+    moving: bool = False
+
+    @property
+    def absent_reason(self) -> str:
+        """The usual reason why a page is absent."""
+        return self.reasons[0]
 
     @abstractmethod
     def present(self, pfns: Pfns) -> NDArray[np.bool_]:
@@ -64,6 +71,10 @@ class Dump(ABC):
     @abstractmethod
     def ranges(self) -> Iterator[tuple[int, int]]:
         """(physical address, size in bytes) of what the dump holds, ascending: for searches."""
+
+    def why(self, pfns: Pfns) -> NDArray[np.uint8]:
+        """For page frames that are absent: which of the reasons holds."""
+        return np.zeros(len(pfns), np.uint8)
 
     def read(self, pa: int, size: int) -> bytes:
         """`size` bytes at physical address `pa`; errors as for `pages`, and PageAbsent where no memory can be."""
@@ -84,7 +95,9 @@ class Dump(ABC):
 
     def absent(self, pfn: int) -> PageAbsent:
         """The error for a page that is not there."""
-        return PageAbsent(f"{self.path}: page at physical {pfn << PAGE_SHIFT:#x}: {self.absent_reason}")
+        usual = not 0 <= pfn < 1 << 52
+        reason = self.absent_reason if usual else self.reasons[int(self.why(np.array([pfn], np.uint64))[0])]
+        return PageAbsent(f"{self.path}: page at physical {pfn << PAGE_SHIFT:#x}: {reason}")
 
 
 def digest(*parts: bytes) -> str:

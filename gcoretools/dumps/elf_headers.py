@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from gcoretools.dumps.mapping import bytes_at
+from gcoretools.dumps.mapping import FileBytes, bytes_at
 from gcoretools.errors import DumpError
 
 PT_LOAD, PT_NOTE = 1, 4
@@ -69,15 +69,17 @@ class Headers:
 
     Attributes:
         bits: 32 or 64.
+        flags: e_flags.
         segments: rows of type, offset (file, bytes), paddr (physical, bytes), filesz and memsz (bytes).
     """
 
     bits: int
+    flags: int
     segments: NDArray[np.void]
     raw: bytes
 
 
-def read_headers(path: Path, data: memoryview) -> Headers:
+def read_headers(path: Path, data: FileBytes) -> Headers:
     """The headers of an ELF core. Raises DumpError when it is none, or what they say cannot be."""
     _, number, encoding, _ = _IDENT.unpack(bytes_at(data, 0, _IDENT.size, f"{path}: ELF header"))
     if encoding != 1:
@@ -87,7 +89,7 @@ def read_headers(path: Path, data: memoryview) -> Headers:
     kind = _CLASSES[number]
     header = bytes_at(data, 0, 16 + kind.header.size, f"{path}: ELF header")
     fields = kind.header.unpack_from(header, 16)
-    e_type, phoff, shoff, phentsize, phnum = (fields[i] for i in (0, 4, 5, 8, 9))
+    e_type, phoff, shoff, flags, phentsize, phnum = (fields[i] for i in (0, 4, 5, 6, 8, 9))
     if e_type != ET_CORE:
         what = _TYPES.get(e_type, f"ELF type {e_type}")
         raise DumpError(f"{path}: an ELF file, but {what}, not a dump")
@@ -103,4 +105,4 @@ def read_headers(path: Path, data: memoryview) -> Headers:
     segments = np.empty(len(table), dtype=_SEGMENT)
     for name in _SEGMENT.names or ():
         segments[name] = table[name]
-    return Headers(kind.bits, segments, bytes(header) + bytes(programs))
+    return Headers(kind.bits, flags, segments, bytes(header) + bytes(programs))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from heapq import heappop, heappush
 from pathlib import Path
 
@@ -16,11 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gcoretools.dumps.dump import PAGE_SIZE, Dump
+from gcoretools.dumps.elf import ElfDump
 from gcoretools.dumps.kdump import KdumpDump
 from gcoretools.dumps.kdump_headers import DISKDUMP, KDUMP
+from gcoretools.dumps.mapping import FileBytes
 from gcoretools.errors import DumpError
 
-SIGNATURE = b"makedumpfile\0"
+_READERS: dict[bytes, Callable[[Path, FileBytes], Dump]] = {
+    KDUMP: KdumpDump,
+    DISKDUMP: KdumpDump,
+    b"\x7fELF": ElfDump,
+}
 
 _PIECE = struct.Struct(">qq")
 _HEADER_SIZE = PAGE_SIZE
@@ -33,7 +39,7 @@ Places = NDArray[np.int64]
 class Flattened:
     """The bytes of the file that a flattened one stands for, by slices."""
 
-    def __init__(self, path: Path, data: memoryview) -> None:
+    def __init__(self, path: Path, data: FileBytes) -> None:
         """Finds every piece. Raises DumpError when one is cut, or the file has no end."""
         self._path = path
         self._data = data
@@ -63,20 +69,20 @@ class Flattened:
         return self._data[at : at + stop - start]
 
 
-def open_flattened(path: Path, data: memoryview) -> Dump:
-    """Opens a flattened kdump-compressed dump. Raises DumpError for another one."""
+def open_flattened(path: Path, data: FileBytes) -> Dump:
+    """Opens a flattened dump, kdump-compressed or ELF. Raises DumpError for another one."""
     whole = Flattened(path, data)
-    if bytes(whole[:8]) not in (KDUMP, DISKDUMP):
-        advice = "`makedumpfile -R DUMP < FLATTENED` rearranges it"
-        raise DumpError(f"{path}: a flattened dump, but not a kdump-compressed one: {advice}")
-    return KdumpDump(path, whole)
+    for magic, reader in _READERS.items():
+        if bytes(whole[: len(magic)]) == magic:
+            return reader(path, whole)
+    raise DumpError(f"{path}: a flattened dump, but neither a kdump-compressed nor an ELF one")
 
 
-def _pieces(path: Path, data: memoryview) -> Iterator[tuple[int, int, int]]:
+def _pieces(path: Path, data: FileBytes) -> Iterator[tuple[int, int, int]]:
     """(start, end, offset in the flattened file) of every piece, in the order of writing."""
     at = _HEADER_SIZE
     while at + _PIECE.size <= len(data):
-        start, size = _PIECE.unpack_from(data, at)
+        start, size = _PIECE.unpack(data[at : at + _PIECE.size])
         if start == _END:
             return
         at += _PIECE.size

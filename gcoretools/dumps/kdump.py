@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,13 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gcoretools.dumps.bitmap import Bitmap
-from gcoretools.dumps.compression import compression
 from gcoretools.dumps.dump import PAGE_SHIFT, PAGE_SIZE, Buffer, Dump, Note, Pfns, digest
 from gcoretools.dumps.kdump_headers import Headers, read_headers
 from gcoretools.dumps.kdump_pages import KdumpPages
 from gcoretools.dumps.mapping import FileBytes, bytes_at
 from gcoretools.dumps.notes import VMCOREINFO, bounded, joined, parse_notes
-from gcoretools.errors import DumpError, PageAbsent
 
 CACHED_PAGES = 1024
 """4 MiB: page tables and the kernel's structures are read again and again, a few bytes at a time."""
@@ -23,11 +22,19 @@ CACHED_PAGES = 1024
 SCATTERED = 16
 """Requests of at most so many pages go through the cache; longer ones would only empty it."""
 
+EXCLUDED, NO_MEMORY, LOST, DAMAGED = range(4)
+
 _ZERO = bytes(PAGE_SIZE)
 
 
 class KdumpDump(Dump):
-    """A dump whose pages are compressed one by one, each behind its descriptor."""
+    """A dump whose pages are compressed one by one, each behind its descriptor.
+
+    Attributes:
+        first, end: the page frames, `end` exclusive, that this file is about: all, but in one part of a split dump.
+        split: whether it is one part of several.
+        max_mapnr: number of page frames of the machine.
+    """
 
     format = "kdump-compressed"
 
@@ -35,31 +42,43 @@ class KdumpDump(Dump):
         """Reads headers and bitmaps of the mapped file. Raises DumpError when they cannot be, or it is cut."""
         self.path = path
         headers = read_headers(path, data)
-        how = compression(headers.status)
-        if how and how.missing:
-            raise DumpError(f"{path}: compressed with {how.name}")
+        self.first, self.end, self.split = headers.first, headers.end, headers.split
+        self.max_mapnr = headers.max_mapnr
         self.notes = tuple(_notes(path, data, headers))
         self.fingerprint = digest(b"kdump", len(data).to_bytes(8, "little"), headers.raw, joined(self.notes))
         self._exists, self._held = _bitmaps(path, data, headers)
-        self._pages = KdumpPages(path, data, headers, self._held.total)
-        self._cache: dict[int, bytes] = {}
-        self.absent_reason = _absent_reason(headers, self._exists.total - self._held.total)
+        self._before = self._held.rank(self.first)
+        self._pages = KdumpPages(path, data, headers, self._held.rank(self.end) - self._before)
+        self._cache: OrderedDict[int, bytes] = OrderedDict()
+        self.reasons = _reasons(headers, self._exists.total - self._held.total)
 
     def present(self, pfns: Pfns) -> NDArray[np.bool_]:
-        """Which of these page frames the second bitmap has."""
-        return self._held.isset(pfns)
+        """Which of these page frames the second bitmap has, with a descriptor that can be."""
+        present = self._is_held(pfns)
+        present[present] = self._pages.sound(self._indexes(pfns[present]))
+        return present
+
+    def why(self, pfns: Pfns) -> NDArray[np.uint8]:
+        """Why they are absent: the bitmaps and the descriptors tell."""
+        why = np.where(self._exists.isset(pfns), np.uint8(EXCLUDED), np.uint8(NO_MEMORY))
+        held = self._is_held(pfns)
+        lost = self._pages.lost(self._indexes(pfns[held]))
+        why[held] = np.where(lost, np.uint8(LOST), np.uint8(DAMAGED))
+        return why
 
     def pages(self, pfns: Pfns) -> Buffer:
-        """The bytes of these pages. Raises PageAbsent, and DumpError for one whose data is corrupt."""
+        """The bytes of these pages. Raises PageAbsent, and PageCorrupt for one whose data is damaged."""
         if len(pfns) <= SCATTERED:
             return b"".join([self._page(pfn) for pfn in pfns.tolist()])
         self._demand(pfns)
-        return self._pages.many(self._held.ranks(pfns), pfns)
+        return self._pages.many(self._indexes(pfns), pfns)
 
     def ranges(self) -> Iterator[tuple[int, int]]:
         """(physical address, size in bytes) of every run of pages that are in the dump, ascending."""
         for first, end in self._held.runs():
-            yield first << PAGE_SHIFT, (end - first) << PAGE_SHIFT
+            first, end = max(first, self.first), min(end, self.end)
+            if first < end:
+                yield first << PAGE_SHIFT, (end - first) << PAGE_SHIFT
 
     def read(self, pa: int, size: int) -> bytes:
         """`size` bytes at physical address `pa`, through a small cache; errors as for `pages`."""
@@ -69,32 +88,36 @@ class KdumpDump(Dump):
         return super().read(pa, size)
 
     def heads(self, pfns: Pfns, size: int) -> NDArray[np.uint8]:
-        """The first `size` bytes of each page, a row each; errors as for `pages`."""
-        self._demand(pfns)
-        return self._pages.heads(self._held.ranks(pfns), pfns, size)
+        """The first `size` bytes of each page, a row each; zeros for one that is absent or damaged."""
+        heads = np.zeros((len(pfns), size), np.uint8)
+        present = self.present(pfns)
+        heads[present] = self._pages.heads(self._indexes(pfns[present]), pfns[present], size)
+        return heads
 
-    def absent(self, pfn: int) -> PageAbsent:
-        """The error for a page that is not there; the first bitmap tells whether the machine has it at all."""
-        if self._exists.bit(pfn):
-            return super().absent(pfn)
-        where = f"{self.path}: page at physical {pfn << PAGE_SHIFT:#x}"
-        return PageAbsent(f"{where}: not in the dump (the dumped machine has no memory there)")
+    def _is_held(self, pfns: Pfns) -> NDArray[np.bool_]:
+        return self._held.isset(pfns) & (pfns >= self.first) & (pfns < self.end)
+
+    def _indexes(self, pfns: Pfns) -> NDArray[np.int64]:
+        """The number of each page's descriptor."""
+        return self._held.ranks(pfns) - self._before
 
     def _demand(self, pfns: Pfns) -> None:
-        held = self._held.isset(pfns)
-        if not held.all():
-            raise self.absent(int(pfns[~held][0]))
+        present = self.present(pfns)
+        if not present.all():
+            raise self.absent(int(pfns[~present][0]))
 
     def _page(self, pfn: int) -> bytes:
         """One page, out of the cache or into it; of the cached ones, that which was not used for longest goes."""
         page = self._cache.pop(pfn, None)
         if page is None:
-            if not self._held.bit(pfn):
+            if not (self.first <= pfn < self.end and self._held.bit(pfn)):
                 raise self.absent(pfn)
-            page = self._pages.one(self._held.rank(pfn), pfn)
+            page = self._pages.one(self._held.rank(pfn) - self._before, pfn)
+            if page is None:
+                raise self.absent(pfn)
             page = _ZERO if page == _ZERO else page
             if len(self._cache) >= CACHED_PAGES:
-                del self._cache[next(iter(self._cache))]
+                self._cache.popitem(last=False)  # in one step: threads share the cache
         self._cache[pfn] = page
         return page
 
@@ -116,7 +139,9 @@ def _notes(path: Path, data: FileBytes, headers: Headers) -> Iterator[Note]:
         yield Note(VMCOREINFO, 0, bytes(bounded(data, *headers.vmcoreinfo, f"{path}: VMCOREINFO")))
 
 
-def _absent_reason(headers: Headers, excluded: int) -> str:
-    if not excluded:
-        return "not in the dump (the dumped machine has no memory there)"
-    return f"excluded from the dump (makedumpfile -d {headers.dump_level})"
+def _reasons(headers: Headers, excluded: int) -> tuple[str, ...]:
+    """By EXCLUDED, NO_MEMORY, LOST and DAMAGED. QEMU says level 1 and leaves nothing out."""
+    nowhere = "not in the dump (the dumped machine has no memory there)"
+    level = f"excluded from the dump (makedumpfile -d {headers.dump_level})"
+    lost = "not in the dump, which is incomplete (its writer ran out of space)"
+    return (level if excluded else nowhere), nowhere, lost, "damaged in the dump (its place there cannot be)"

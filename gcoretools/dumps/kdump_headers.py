@@ -13,7 +13,7 @@ from gcoretools.errors import DumpError
 KDUMP, DISKDUMP = b"KDUMP   ", b"DISKDUMP"
 
 INCOMPLETE = 0x8
-"""disk_dump_header.status of makedumpfile: it ran out of space."""
+"""disk_dump_header.status of makedumpfile: it ran out of space. (In a diskdump the bit means compressed.)"""
 
 _MACHINE = slice(8 + 4 + 4 * 65, 8 + 4 + 5 * 65)
 
@@ -69,6 +69,8 @@ class Headers:
         two_bitmaps: whether the second, of the pages that are in the dump, follows the first, of those that exist.
         descriptors: offset of the page descriptors.
         max_mapnr: number of page frames.
+        first, end: the page frames whose descriptors are in this file: all, but in one part of a split dump.
+        incomplete: its writer ran out of space: the descriptors of what is missing are zero.
         notes, vmcoreinfo: (offset, size).
         raw: the header bytes themselves.
     """
@@ -81,36 +83,35 @@ class Headers:
     two_bitmaps: bool
     descriptors: int
     max_mapnr: int
+    first: int
+    end: int
+    split: bool
+    incomplete: bool
     notes: tuple[int, int]
     vmcoreinfo: tuple[int, int]
     raw: bytes
 
 
 def read_headers(path: Path, data: FileBytes) -> Headers:
-    """The headers. Raises DumpError when they cannot be, or when the dump is one part of several."""
+    """The headers. Raises DumpError when they cannot be."""
     first = bytes_at(data, 0, PAGE_SIZE, f"{path}: header")
     signature = bytes(first[:8])
     (version,) = struct.unpack_from("<i", first, 8)
     machine, main = _main_header(path, first)
-    if signature == KDUMP and main["status"] & INCOMPLETE:
-        raise DumpError(f"{path}: the dump is incomplete (its writer ran out of space), which is not read yet")
     sub = dict.fromkeys((name for name, _ in _SUB), 0)
     sub_bytes = b""
     if signature == KDUMP:
         sub_bytes = bytes(bytes_at(data, PAGE_SIZE, machine.sub.size, f"{path}: sub-header"))
         values = machine.sub.unpack(sub_bytes)
         sub |= {name: value for (name, since), value in zip(_SUB, values, strict=True) if version >= since}
-    if sub["split"]:
-        first_pfn, end_pfn = sub["start_pfn_64"] or sub["start_pfn"], sub["end_pfn_64"] or sub["end_pfn"]
-        raise DumpError(
-            f"{path}: one part of a split dump (page frames {first_pfn:#x} to {end_pfn:#x}), which is not read yet:"
-            " put the parts together with makedumpfile --reassemble"
-        )
     raw = bytes(first[: machine.status + 64]) + sub_bytes
-    return _arranged(path, version, main, sub, raw)
+    incomplete = signature == KDUMP and bool(main["status"] & INCOMPLETE)
+    return _arranged(path, version, main, sub, raw, incomplete)
 
 
-def _arranged(path: Path, version: int, main: dict[str, int], sub: dict[str, int], raw: bytes) -> Headers:
+def _arranged(
+    path: Path, version: int, main: dict[str, int], sub: dict[str, int], raw: bytes, incomplete: bool
+) -> Headers:
     """The headers with the places of what follows them worked out."""
     max_mapnr = sub["max_mapnr_64"] if version >= 6 else main["max_mapnr"]
     blocks = main["bitmap_blocks"]
@@ -118,6 +119,7 @@ def _arranged(path: Path, version: int, main: dict[str, int], sub: dict[str, int
         raise DumpError(f"{path}: a bitmap of {blocks} blocks cannot hold {max_mapnr} pages: the header is damaged")
     two = blocks % 2 == 0 and max_mapnr <= blocks // 2 * PAGE_SIZE * 8
     bitmap = (1 + main["sub_hdr_size"]) * PAGE_SIZE
+    first, end = _part(sub, version, max_mapnr)
     return Headers(
         version=version,
         status=main["status"],
@@ -127,10 +129,23 @@ def _arranged(path: Path, version: int, main: dict[str, int], sub: dict[str, int
         two_bitmaps=two,
         descriptors=bitmap + blocks * PAGE_SIZE,
         max_mapnr=max_mapnr,
+        first=first,
+        end=end,
+        split=bool(sub["split"]),
+        incomplete=incomplete,
         notes=(sub["offset_note"], sub["size_note"]),
         vmcoreinfo=(sub["offset_vmcoreinfo"], sub["size_vmcoreinfo"]),
         raw=raw,
     )
+
+
+def _part(sub: dict[str, int], version: int, max_mapnr: int) -> tuple[int, int]:
+    """The page frames, end exclusive, whose data is in this file."""
+    if not sub["split"]:
+        return 0, max_mapnr
+    wide = "_64" if version >= 6 else ""
+    end = min(sub[f"end_pfn{wide}"], max_mapnr)
+    return min(sub[f"start_pfn{wide}"], end), end
 
 
 def _main_header(path: Path, first: memoryview) -> tuple[Machine, dict[str, int]]:

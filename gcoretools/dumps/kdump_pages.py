@@ -2,94 +2,109 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gcoretools.dumps.compression import Compression, compression
+from gcoretools.compression.deflate import zlib_head
+from gcoretools.dumps.compression import COMPRESSED, DECOMPRESSORS, PLAIN, ZLIB
 from gcoretools.dumps.dump import PAGE_SHIFT, PAGE_SIZE, Buffer, Pfns
 from gcoretools.dumps.kdump_headers import Headers
 from gcoretools.dumps.mapping import FileBytes, bytes_at
-from gcoretools.errors import DumpError
+from gcoretools.dumps.parallel import in_shares
+from gcoretools.errors import DumpError, PageCorrupt
 
 Indexes = NDArray[np.int64]
 
+Row = tuple[int, int, int, int]
+"""Page frame number, offset of the data in the file, its size, and flags."""
+
 _DESCRIPTOR = np.dtype([("offset", "<u8"), ("size", "<u4"), ("flags", "<u4"), ("page_flags", "<u8")])
 _LAST = 4096
+_KNOWN = np.zeros(COMPRESSED + 1, np.bool_)
+_KNOWN[[PLAIN, *DECOMPRESSORS]] = True
 
 
 class KdumpPages:
     """Pages by their number in the table of descriptors; the page frame number goes along for the errors."""
 
     def __init__(self, path: Path, data: FileBytes, headers: Headers, count: int) -> None:
-        """Maps `count` descriptors. Raises DumpError when the file ends before they, or the last pages, do."""
+        """Maps `count` descriptors. Raises DumpError when a whole dump ends before they, or the last pages, do."""
         self._path = path
         self._data = data
+        self._incomplete = headers.incomplete
+        have = max(len(data) - headers.descriptors, 0) // _DESCRIPTOR.itemsize
+        count = min(count, have) if headers.incomplete else count
         raw = bytes_at(data, headers.descriptors, count * _DESCRIPTOR.itemsize, f"{path}: page descriptors")
         self._table: NDArray[np.void] = np.frombuffer(raw, dtype=_DESCRIPTOR)
         last = self._table[-_LAST:]
         end = max(map(int.__add__, last["offset"].tolist(), last["size"].tolist()), default=0)
-        if end > len(data):
+        if end > len(data) and not headers.incomplete:
             raise DumpError(f"{path}: the dump is truncated: {end - len(data)} bytes of its pages are missing")
 
-    def one(self, index: int, pfn: int) -> bytes:
-        """One page. Raises DumpError when its data is corrupt."""
+    def lost(self, indexes: Indexes) -> NDArray[np.bool_]:
+        """Which pages an incomplete dump does not have: their descriptors are zero, or were not written."""
+        lost = np.full(len(indexes), self._incomplete)
+        inside = indexes < len(self._table)
+        lost[inside] &= self._table["offset"][indexes[inside]] == 0
+        return lost
+
+    def sound(self, indexes: Indexes) -> NDArray[np.bool_]:
+        """Which pages have a descriptor that can be."""
+        sound = indexes < len(self._table)
+        rows = self._table[indexes[sound]]
+        offset, size, how = rows["offset"], rows["size"], rows["flags"] & np.uint32(COMPRESSED)
+        inside = (offset > 0) & (offset < len(self._data)) & (offset + size <= len(self._data))
+        sound[sound] = (
+            inside & (size > 0) & (size <= PAGE_SIZE) & _KNOWN[how] & ((how != PLAIN) | (size == PAGE_SIZE))
+        )
+        return sound
+
+    def one(self, index: int, pfn: int) -> bytes | None:
+        """One page; None when its descriptor cannot be. Raises PageCorrupt."""
+        if index >= len(self._table):
+            return None
         offset, size, flags, _ = self._table[index].item()
-        return bytes(self._page(pfn, offset, size, flags))
+        how = flags & COMPRESSED
+        if not (0 < offset <= len(self._data) - size and 0 < size <= PAGE_SIZE and _KNOWN[how]):
+            return None
+        return bytes(self._page((pfn, offset, size, flags))) if how != PLAIN or size == PAGE_SIZE else None
 
     def many(self, indexes: Indexes, pfns: Pfns) -> bytes:
-        """Pages, one after the other; errors as for `one`."""
-        return b"".join(map(self._page, pfns.tolist(), *self._columns(indexes)))
+        """Pages, one after the other. Raises PageCorrupt for the first that is damaged."""
+        return in_shares(self._joined, self._rows(indexes, pfns))
 
     def heads(self, indexes: Indexes, pfns: Pfns, size: int) -> NDArray[np.uint8]:
-        """The first `size` bytes of each page, a row each, with no more decompressed; errors as for `one`."""
-        columns = self._columns(indexes)
-        heads = [self._head(*page, size) for page in zip(pfns.tolist(), *columns, strict=True)]
-        return np.frombuffer(b"".join(heads), dtype=np.uint8).reshape(-1, size)
+        """The first `size` bytes of each page, a row each, with no more decompressed; zeros where it is damaged."""
+        heads = b"".join([self._head(row, size) for row in self._rows(indexes, pfns)])
+        return np.frombuffer(heads, dtype=np.uint8).reshape(-1, size)
 
-    def _columns(self, indexes: Indexes) -> tuple[list[int], list[int], list[int]]:
+    def _rows(self, indexes: Indexes, pfns: Pfns) -> list[Row]:
         rows = self._table[indexes]
-        return rows["offset"].tolist(), rows["size"].tolist(), rows["flags"].tolist()
+        columns = (pfns.tolist(), rows["offset"].tolist(), rows["size"].tolist(), rows["flags"].tolist())
+        return list(zip(*columns, strict=True))
 
-    def _page(self, pfn: int, offset: int, size: int, flags: int) -> Buffer:
-        how, stored = self._stored(pfn, offset, size, flags)
-        if how.decompress is None:
+    def _joined(self, rows: Sequence[Row]) -> bytes:
+        return b"".join(map(self._page, rows))
+
+    def _page(self, row: Row) -> Buffer:
+        pfn, offset, size, flags = row
+        stored, how = self._data[offset : offset + size], flags & COMPRESSED
+        if how == PLAIN:
             return stored
         try:
-            page = how.decompress(stored)
+            return DECOMPRESSORS[how](stored, PAGE_SIZE)
         except ValueError as error:
-            raise self._corrupt(pfn, str(error)) from error
-        if len(page) != PAGE_SIZE:
-            raise self._corrupt(pfn, f"it has {len(page)} bytes")
-        return page
+            where = f"{self._path}: page at physical {pfn << PAGE_SHIFT:#x}"
+            raise PageCorrupt(f"{where}: its data in the dump is damaged: {error}", pfn) from error
 
-    def _head(self, pfn: int, offset: int, size: int, flags: int, wanted: int) -> Buffer:
-        how, stored = self._stored(pfn, offset, size, flags)
-        if how.head is None:
-            return self._page(pfn, offset, size, flags)[:wanted]
+    def _head(self, row: Row, size: int) -> Buffer:
+        _, offset, stored, flags = row
         try:
-            head = how.head(stored, wanted)
-        except ValueError as error:
-            raise self._corrupt(pfn, str(error)) from error
-        if len(head) != wanted:
-            raise self._corrupt(pfn, f"it has {len(head)} bytes")
-        return head
-
-    def _stored(self, pfn: int, offset: int, size: int, flags: int) -> tuple[Compression, Buffer]:
-        """How a page is compressed, and its bytes in the file."""
-        how = compression(flags)
-        if how is None or how.missing:
-            name = how.name if how else f"flags {flags:#x}, which cannot be"
-            raise DumpError(f"{self._where(pfn)}: compressed with {name}")
-        if size > PAGE_SIZE or offset + size > len(self._data):
-            raise self._corrupt(pfn, f"{size} bytes at offset {offset:#x} are not in the file")
-        if how.decompress is None and size != PAGE_SIZE:
-            raise self._corrupt(pfn, f"it has {size} bytes")
-        return how, self._data[offset : offset + size]
-
-    def _corrupt(self, pfn: int, reason: str) -> DumpError:
-        return DumpError(f"{self._where(pfn)}: the dump is damaged: {reason}")
-
-    def _where(self, pfn: int) -> str:
-        return f"{self._path}: page at physical {pfn << PAGE_SHIFT:#x}"
+            if flags & COMPRESSED == ZLIB:
+                return zlib_head(self._data[offset : offset + stored], size)
+            return self._page(row)[:size]
+        except (ValueError, PageCorrupt):
+            return bytes(size)

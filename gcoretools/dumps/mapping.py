@@ -5,37 +5,100 @@ from __future__ import annotations
 import mmap
 import os
 import stat
+from contextlib import suppress
+from io import FileIO
 from pathlib import Path
 from typing import Protocol
 
-from gcoretools.errors import DumpError
+from gcoretools.errors import DumpError, PageAbsent
+
+MADV_POPULATE_READ = 22
+"""include/uapi/asm-generic/mman-common.h since 4ca9b3859dac (5.14); Python's mmap does not name it."""
+
+POPULATED = 1 << 17
+"""Fewer bytes are not worth a call."""
+
+FLATTENED = b"makedumpfile\0"
+"""The first bytes of a flattened dump."""
 
 
-def map_file(path: Path) -> memoryview:
-    """The file as one read-only view; it stays mapped for as long as anything refers to it.
+class FileBytes(Protocol):
+    """The bytes of a file by slices: a view of the map, what is read when asked, or pieces put together."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: slice, /) -> memoryview: ...
+
+
+class Unmapped:
+    """The bytes of a file that cannot be mapped, read when asked for: /proc/kcore is one."""
+
+    def __init__(self, path: Path, file: FileIO, size: int) -> None:
+        self._path = path
+        self._file = file
+        self._size = size
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __getitem__(self, index: slice) -> memoryview:
+        """Raises PageAbsent when the file cannot be read there."""
+        start, stop, _ = index.indices(self._size)
+        data = bytearray()
+        while len(data) < stop - start:
+            try:
+                piece = os.pread(self._file.fileno(), stop - start - len(data), start + len(data))
+            except OSError as error:
+                piece, words = b"", error.strerror
+            else:
+                words = "the file ends there"
+            if not piece:
+                raise PageAbsent(f"{self._path}: cannot be read at offset {start + len(data):#x}: {words}")
+            data += piece
+        return memoryview(data)
+
+
+def map_file(path: Path) -> memoryview | Unmapped:
+    """The file as one read-only view; it stays mapped, or open, for as long as anything refers to it.
 
     Raises DumpError when the file is missing, unreadable, empty, or no file.
     """
     try:
-        with path.open("rb", buffering=0) as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise DumpError(f"{path}: not a regular file: a dump is read at random, so save it to one first")
-            if not status.st_size:
-                raise DumpError(f"{path}: the file is empty")
+        file = FileIO(path)
+        size = _size(path, file)
+        try:
             return memoryview(mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ))
+        except OSError:
+            return Unmapped(path, file, size)
     except OSError as error:
         raise DumpError(f"{path}: {error.strerror}") from error
     except ValueError as error:  # a name out of a stream may have a NUL in it
         raise DumpError(f"{str(path)!r}: {error}") from error
 
 
-class FileBytes(Protocol):
-    """The bytes of a file by slices: a view of the map, or pieces put together."""
+def populate(data: memoryview, offset: int, size: int) -> None:
+    """Have bytes of a mapped file ready in memory: one call for what would else be a fault for every 64 KiB.
 
-    def __len__(self) -> int: ...
+    Args:
+        data: as map_file gives it; of any other view nothing happens, and before Linux 5.14 neither.
+    """
+    if isinstance(data.obj, mmap.mmap):
+        start = offset & -mmap.PAGESIZE
+        with suppress(OSError):
+            data.obj.madvise(MADV_POPULATE_READ, start, offset + size - start)
 
-    def __getitem__(self, index: slice, /) -> memoryview: ...
+
+def _size(path: Path, file: FileIO) -> int:
+    status = os.fstat(file.fileno())
+    if stat.S_ISFIFO(status.st_mode) and file.read(len(FLATTENED)) == FLATTENED:
+        raise DumpError(
+            f"{path}: a flattened dump in a pipe: `makedumpfile -R FILE` writes it to a file: name that"
+        )
+    if not stat.S_ISREG(status.st_mode):
+        raise DumpError(f"{path}: not a regular file: a dump is read at random, so save it to one first")
+    if not status.st_size:
+        raise DumpError(f"{path}: the file is empty")
+    return status.st_size
 
 
 def bytes_at(data: FileBytes, offset: int, size: int, what: str) -> memoryview:

@@ -15,7 +15,7 @@ import numpy as np
 
 from gcoretools.dumps.dump import PAGE_SHIFT, PAGE_SIZE, Dump, Pfns
 from gcoretools.dumps.notes import vmcoreinfo_note
-from gcoretools.errors import DumpError
+from gcoretools.errors import DumpError, PageAbsent
 
 TEXT = b"OSRELEASE="
 NOTE = b"VMCOREINFO\0\0" + TEXT
@@ -113,7 +113,7 @@ def _anywhere(dump: Dump) -> Iterator[Copy]:
     tail, end = b"", -1
     for pfns in _chunks(dump):
         pa = int(pfns[0]) << PAGE_SHIFT
-        chunk = (tail if pa == end else b"") + bytes(dump.pages(pfns))
+        chunk = (tail if pa == end else b"") + _pages(dump, pfns)
         end = pa + (len(pfns) << PAGE_SHIFT)
         start = end - len(chunk)
         tail = chunk[1 - len(TEXT) :]
@@ -121,6 +121,17 @@ def _anywhere(dump: Dump) -> Iterator[Copy]:
         while at >= 0:
             yield _copy(dump, start + at)
             at = chunk.find(TEXT, at + 1)
+
+
+def _pages(dump: Dump, pfns: Pfns) -> bytes:
+    """The bytes of these pages, zeros for one that is damaged."""
+    try:
+        return bytes(dump.pages(pfns))
+    except PageAbsent:
+        if len(pfns) == 1:
+            return bytes(PAGE_SIZE)
+        half = len(pfns) // 2
+        return _pages(dump, pfns[:half]) + _pages(dump, pfns[half:])
 
 
 def _copy(dump: Dump, pa: int) -> Copy:

@@ -10,9 +10,9 @@ from gcoretools.kernel.task import without_thread_groups
 # include/linux/mm.h; the second is another flag since 3.7.
 VM_IO, VM_RESERVED = 0x4000, 0x80000
 
-# ELFMAG as the compiler writes it into a comparison, and how much of the function's code is looked at.
+# ELFMAG as the compiler writes it into a comparison, and how much code of the first of these is looked at.
 ELF_MAGIC = b"\x7fELF"
-CODE_SIZE = 2048
+COMPARING = {"dump_vma_snapshot": 2048, "vfs_coredump": 16384}
 
 
 def core_rules(image: Image) -> dict[str, object]:
@@ -32,7 +32,7 @@ def core_rules(image: Image) -> dict[str, object]:
             (314e51b9851b, 3.7).
         writable_only: mappings count by their flags alone, whatever was done with them (maydump of 2.6.9).
     """
-    snapshot = image.has("dump_vma_snapshot")
+    snapshot = image.has("core_vma_metadata")
     return {
         "sorted": _sorts(image),
         "elf_header_by_mode": snapshot,
@@ -56,8 +56,9 @@ def _sorts(image: Image) -> bool:
 
 
 def _compares_magic(image: Image) -> bool:
-    """Whether dump_vma_snapshot compares with the ELF magic: only its code can tell."""
+    """Whether the kernel looks for the ELF magic when it takes its snapshot of mappings: only its code can tell."""
+    name = next((name for name in COMPARING if image.has(name)), None)
     try:
-        return ELF_MAGIC in image.memory.read(image.symbol("dump_vma_snapshot"), CODE_SIZE)
+        return name is None or ELF_MAGIC in image.memory.read(image.symbol(name), COMPARING[name])
     except GcoreError:
         return True  # the code is not in the dump: take today's rule

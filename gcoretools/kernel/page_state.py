@@ -3,13 +3,32 @@
 from __future__ import annotations
 
 # DATA has its bytes in a page frame of the dump, STORED elsewhere in the dump, or beside it. They and ZERO, which
-# was never touched, go into the core; all others are gaps.
-DATA, STORED, ZERO, EXCLUDED, SWAPPED, NOT_MAPPED, NO_TABLE = range(7)
+# was never touched, go into the core. EMPTY is asked for elsewhere. All others are gaps.
+(
+    DATA,
+    STORED,
+    ZERO,
+    EXCLUDED,
+    SWAPPED,
+    NOT_MAPPED,
+    NO_TABLE,
+    NOT_CACHED,
+    NOT_READ,
+    NO_CACHE,
+    POISONED,
+    PRIVATE,
+    EMPTY,
+) = range(13)
 
 WITH_BYTES = (DATA, STORED)
 
 GAP_REASONS = {
-    SWAPPED: "swapped out or being migrated",
-    NOT_MAPPED: "a page of a file, not in the page table",
+    SWAPPED: "swapped out",
+    NOT_MAPPED: "not in the page table",
     NO_TABLE: "its page table is not in the dump",
+    NOT_CACHED: "a page of a file, not in memory",
+    NOT_READ: "a page of a file, not yet read from it",
+    NO_CACHE: "a page of a file whose page cache is damaged or not in the dump",
+    POISONED: "in broken memory (hwpoison)",
+    PRIVATE: "in a device's own memory",
 }

@@ -53,15 +53,17 @@ class _Image:
     token_index: int
 
 
-def search_tables(read: Read, start: int) -> Kallsyms:
+def search_tables(read: Read, start: int, word: int = 8) -> Kallsyms:
     """The tables in the kernel image that is mapped from `start` on (its _stext).
 
+    Args:
+        word: size of a long in bytes, to which the tables are aligned.
     Raises LayoutError when they are not found.
     """
     image = _find_tokens(read, start)
     index = image.data[image.token_index : image.token_index + _INDEX_SIZE]
     tokens = split_tokens(image.data[image.token_table : image.token_index], index)
-    for count_at, names_at in _counts(image):
+    for count_at, names_at in _counts(image, word):
         count = int.from_bytes(image.data[count_at : count_at + 4], "little")
         try:
             walk_names(image.data, names_at, BLOCK)
@@ -69,7 +71,7 @@ def search_tables(read: Read, start: int) -> Kallsyms:
             symbol_starts(names, count)
         except LayoutError:
             continue
-        addresses = _addresses(read, image, count_at, count)
+        addresses = _addresses(read, image, count_at, count, word)
         if addresses is not None:
             return Kallsyms(count, names, tokens, addresses)
     raise LayoutError("kallsyms: the names that belong to the token table were not found")
@@ -126,12 +128,12 @@ def _tokens_around(data: bytearray, digits: int) -> tuple[int, int] | None:
     return None
 
 
-def _counts(image: _Image) -> Iterator[tuple[int, int]]:
+def _counts(image: _Image, word: int) -> Iterator[tuple[int, int]]:
     """Places that could be kallsyms_num_syms, with that of the names behind each; nearest first.
 
     The count is a number of 4 bytes, padded to 8 on 64-bit kernels before 7.0.
     """
-    for step in (8, 4):
+    for step in (8, 4) if word == 8 else (4,):
         begin = (-image.start) % step
         usable = (image.token_table - begin) // 4
         words = np.frombuffer(image.data, "<u4", usable, begin)
@@ -146,15 +148,20 @@ def _counts(image: _Image) -> Iterator[tuple[int, int]]:
                 yield at, at + step
 
 
-def _addresses(read: Read, image: _Image, count_at: int, count: int) -> Addresses | None:
+def _addresses(read: Read, image: _Image, count_at: int, count: int, word: int) -> Addresses | None:
     """The addresses, of whichever of the possible tables ascends as kallsyms does; else None."""
     behind = image.start + image.token_index + _INDEX_SIZE
-    base_at = image.start + count_at - 8
-    offsets_at = _padded(behind)
+    base_at = image.start + count_at - word
+    offsets_at = _padded(behind, word)
+    size = _padded(4 * count, word)
+
+    def based(offsets: int, base: int) -> Addresses:
+        return base_relative(read(offsets, 4 * count), int.from_bytes(read(base, word), "little"))
+
     candidates: tuple[Callable[[], Addresses], ...] = (
-        lambda: base_relative(read(base_at - _padded(4 * count), 4 * count), _word(read, base_at)),
-        lambda: np.frombuffer(read(base_at + 8 - 8 * count, 8 * count), "<u8"),
-        lambda: base_relative(read(offsets_at, 4 * count), _word(read, _padded(offsets_at + 4 * count))),
+        lambda: based(base_at - size, base_at),
+        lambda: np.frombuffer(read(base_at + word * (1 - count), word * count), f"<u{word}").astype(np.uint64),
+        lambda: based(offsets_at, _padded(offsets_at + 4 * count, word)),
         lambda: place_relative(read(behind, 4 * count), behind),
     )
     for candidate in candidates:
@@ -165,9 +172,5 @@ def _addresses(read: Read, image: _Image, count_at: int, count: int) -> Addresse
     return None
 
 
-def _word(read: Read, va: int) -> int:
-    return int.from_bytes(read(va, 8), "little")
-
-
-def _padded(size: int) -> int:
-    return size + 7 & ~7
+def _padded(size: int, word: int) -> int:
+    return size + word - 1 & -word

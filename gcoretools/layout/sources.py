@@ -90,7 +90,7 @@ def kallsyms(space: AddressSpace, info: VmcoreInfo) -> Kallsyms:
     start = info.symbols.get("_stext")
     if not start:
         raise LayoutError("VMCOREINFO names neither the kernel's symbols nor its code")
-    return search_tables(space.read, start)
+    return search_tables(space.read, start, space.paging.pointer_size)
 
 
 def _symbols(found: dict[str, int]) -> dict[str, int]:

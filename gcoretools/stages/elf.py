@@ -12,7 +12,7 @@ from gcoretools.core import elf, notes
 from gcoretools.core.formats import core_format
 from gcoretools.core.writer import CoreFile
 from gcoretools.errors import StreamError
-from gcoretools.records import Done, Extent, Header, Pages, Process, Record, Regs, Thread, Vma
+from gcoretools.records import Done, Extent, Header, Pages, Process, Record, Regs, Thread, Unread, Vma
 
 # Gives the registers of threads that came without.
 Recover = Callable[[Process, Thread], Regs]
@@ -50,8 +50,8 @@ def write_cores(
         if not isinstance(record, Process):
             continue
         parts, first = _collect(record, stream)
-        with open_output(record) as fd:
-            _Core(header, parts, recover, gaps_are_zero).write(CoreFile(fd), first, stream)
+        with open_output(record) as fd, CoreFile(fd) as core:
+            _Core(header, parts, recover, gaps_are_zero).write(core, first, stream)
         yield record
 
 
@@ -59,7 +59,7 @@ def _collect(process: Process, stream: Iterator[Record]) -> tuple[_Parts, Record
     """Everything up to the first data (or the end) of a process, and that record."""
     parts = _Parts(process)
     for record in stream:
-        if isinstance(record, Pages | Done):
+        if isinstance(record, Pages | Unread | Done):
             _check(parts)
             return parts, record
         if isinstance(record, Thread):
@@ -121,19 +121,22 @@ class _Core:
         core.write(elf.trailer(self._loads, self._class))
         core.finish()
 
-    def _copy(self, core: CoreFile, extent: Extent, data: Iterator[Pages]) -> None:
+    def _copy(self, core: CoreFile, extent: Extent, data: Iterator[Pages | Unread]) -> None:
         at, end = extent.start, extent.start + extent.size
         while at < end:
             pages = next(data, None)
-            if pages is None or pages.start != at or at + len(pages.data) > end:
+            if pages is None or pages.start != at or at + pages.size > end:
                 raise StreamError(f"the stream's pages are not those that its extents say, at {at:#x}")
-            core.write(pages.data)
-            at += len(pages.data)
+            if isinstance(pages, Unread):
+                core.copy(pages.read, pages.size)
+            else:
+                core.write(pages.data)
+            at += pages.size
 
-    def _data(self, first: Record, stream: Iterator[Record]) -> Iterator[Pages]:
+    def _data(self, first: Record, stream: Iterator[Record]) -> Iterator[Pages | Unread]:
         record: Record | None = first
         while not isinstance(record, Done):
-            if isinstance(record, Pages):
+            if isinstance(record, Pages | Unread):
                 yield record
             elif record is None or isinstance(record, Process | Vma | Extent):
                 raise StreamError(f"pid {self._parts.process.pid}: the stream has no end of this process")

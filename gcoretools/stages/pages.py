@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 
 from gcoretools.core.elf import core_order
 from gcoretools.core.filter import dump_size, from_kernel
@@ -11,19 +12,20 @@ from gcoretools.dumps.dump import PAGE_SIZE
 from gcoretools.errors import GcoreError, KernelDataError, PageAbsent, StreamError
 from gcoretools.kernel.core_rules import ELF_MAGIC
 from gcoretools.kernel.image import Image
-from gcoretools.kernel.page_state import WITH_BYTES, ZERO
+from gcoretools.kernel.page_state import DATA, WITH_BYTES, ZERO
 from gcoretools.kernel.residence import Piece, Residence
-from gcoretools.records import DATA_LIMIT, Done, Extent, Pages, Process, Record, Vma
+from gcoretools.records import DATA_LIMIT, Done, Extent, Pages, Process, Record, Unread, Vma
 
 
 def add_pages(
-    records: Iterable[Record], image: Image, rules: dict[str, object], chosen: int | None
+    records: Iterable[Record], image: Image, rules: dict[str, object], chosen: int | None, unread: bool = False
 ) -> Iterator[Record]:
     """The records with the decision in each `vma`, and before each `done` all `extent`s and then all `pages`.
 
     Args:
         rules: gcoretools.kernel.core_rules of the kernel, as the header carries them.
         chosen: bits of -f; None takes each process's own coredump_filter.
+        unread: whether page frames are handed on as `unread`s, to be read by whoever writes them.
     Earlier decisions, extents and pages are made anew. Raises StreamError for a process without mappings.
     """
     plan: _Plan | None = None
@@ -31,7 +33,7 @@ def add_pages(
         if isinstance(record, Extent | Pages):
             continue
         if isinstance(record, Process):
-            plan = _Plan(image, record, rules, chosen)
+            plan = _Plan(image, record, rules, chosen, unread)
         elif isinstance(record, Vma) and plan:
             record = plan.decide(record)
         elif isinstance(record, Done) and plan:
@@ -45,13 +47,14 @@ def add_pages(
 class _Plan:
     """What goes into the core of one process."""
 
-    def __init__(self, image: Image, process: Process, rules: dict[str, object], chosen: int | None) -> None:
-        self._image = image
+    def __init__(
+        self, image: Image, process: Process, rules: dict[str, object], chosen: int | None, unread: bool
+    ) -> None:
         self._process = process
         self._rules = rules
+        self._unread = unread
         self._chosen = from_kernel(process.coredump_filter) if chosen is None else chosen
         self._residence = Residence(image, process)
-        self._memory = image.user_memory(process.page_table)
         self._vmas: list[Vma] = []
         self.data = self.zero = 0
         self.gaps: dict[str, int] = {}
@@ -82,7 +85,7 @@ class _Plan:
             if last:
                 yield self._counted(last)
 
-    def pages(self) -> Iterator[Pages]:
+    def pages(self) -> Iterator[Pages | Unread]:
         """The bytes of all data extents, in the same order."""
         for vma in self._ordered():
             for piece in self._pieces(vma):
@@ -114,15 +117,21 @@ class _Plan:
             self.zero += extent.size
         return extent
 
-    def _read(self, piece: Piece) -> Iterator[Pages]:
+    def _read(self, piece: Piece) -> Iterator[Pages | Unread]:
         step = DATA_LIMIT // PAGE_SIZE
         for at in range(0, len(piece.places), step):
-            data = self._residence.read(piece, at, step)
-            yield Pages(piece.start + at * PAGE_SIZE, memoryview(data))
+            start, count = piece.start + at * PAGE_SIZE, min(step, len(piece.places) - at)
+            read = partial(self._residence.read, piece, at, count)
+            # Of what is stored elsewhere each page may need others that were read before: one thread for that.
+            later = self._unread and piece.state == DATA
+            yield Unread(start, count * PAGE_SIZE, read) if later else Pages(start, memoryview(read()))
 
     def _begins_elf(self, vma: Vma) -> bool:
         """Whether a mapping begins with the ELF magic. A page that is not there may: it becomes a gap."""
         try:
-            return self._memory.read(vma.start, len(ELF_MAGIC)) == ELF_MAGIC
+            (page,) = self._residence.pieces(vma, PAGE_SIZE)
+            if page.state in WITH_BYTES:
+                return bytes(self._residence.read(page, 0, 1)[: len(ELF_MAGIC)]) == ELF_MAGIC
         except (KernelDataError, PageAbsent):
             return True
+        return page.state != ZERO

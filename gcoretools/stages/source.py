@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gcoretools.dumps import open_dump
+from gcoretools.dumps import absolute, open_dump
 from gcoretools.errors import LayoutError, StreamError
 from gcoretools.kernel.core_rules import core_rules
 from gcoretools.kernel.fast_path import SYSTEM_CALL
@@ -25,7 +25,7 @@ def from_dump(path: str, vmlinux: str | None, use_cache: bool) -> tuple[Header, 
     """
     dump = open_dump(Path(path))
     image = Image(dump, resolve_kernel(dump, Path(vmlinux) if vmlinux else None, use_cache))
-    where: dict[str, object] = {"path": str(Path(path).resolve()), "format": dump.format}
+    where: dict[str, object] = {"path": absolute(path), "format": dump.format}
     where["fingerprint"] = dump.fingerprint
     return Header(FORMAT, VERSION, [], where, kernel_to_plain(image.kernel), core_rules(image)), image
 
@@ -62,5 +62,5 @@ def from_header(header: Header, dump_path: str | None) -> Image:
     if dump.fingerprint != header.dump.get("fingerprint"):
         raise StreamError(f"{path} is not the dump that the stream was made from (its fingerprint differs)")
     if dump_path:
-        header.dump["path"] = str(Path(dump_path).resolve())
+        header.dump["path"] = absolute(dump_path)
     return Image(dump, kernel_from_plain(header.kernel))

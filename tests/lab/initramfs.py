@@ -32,6 +32,10 @@ PROGRAMS_OF = {
     | {"gctest": (GCTEST_IA32, (*STATIC, *IA32)), "gctest-dynamic": (GCTEST_IA32, ("-fPIE", "-pie", *IA32))},
     "segments": PROGRAMS | {"gctest": (GCTEST_SEGMENTS, (*STATIC, FIRST_COUNTS))},
 }
+# 32-bit programs on a machine that one of them panics.
+GUEST_PANIC32 = GUEST.with_name("guest_panic32")
+GCTEST_PANIC32 = ("../guest_panic32/panic32.c", *GCTEST_IA32)
+PROGRAMS_OF["ia32-panic"] = PROGRAMS_OF["ia32"] | {"gctest": (GCTEST_PANIC32, (*STATIC, *IA32))}
 # Guests that run nothing but 32-bit programs; 4 MiB are a large page of a kernel without PAE.
 GUEST_I386 = GUEST.with_name("guest_i386")
 I386 = ("-D_FILE_OFFSET_BITS=64", *IA32)
@@ -42,7 +46,12 @@ PROGRAMS_OF["i386"] = {
     "pack": (("pack.c",), (*STATIC, "-m32", "-D_FILE_OFFSET_BITS=64")),
 }
 # The folders beside GUEST that each of them takes sources from.
-SOURCES_OF = {"ia32": (GUEST32,), "segments": (GUEST32,), "i386": (GUEST32, GUEST_I386)}
+SOURCES_OF = {
+    "ia32": (GUEST32,),
+    "ia32-panic": (GUEST32, GUEST_PANIC32),
+    "segments": (GUEST32,),
+    "i386": (GUEST32, GUEST_I386),
+}
 FOLDERS = ("bin", "dev", "proc", "sys", "tmp", "cores", "facts", "files", "modules", "lib64")
 
 

@@ -35,8 +35,9 @@ CALL_RESULT = {"rax", "eax"}
 RUNNING_ON = {"rip", "eip", "eflags"}
 NO_CALL = {"orig_rax": (1 << 64) - 1, "orig_eax": (1 << 32) - 1}
 
-# Selectors of the first two descriptors of a thread, and of those that the tests make in a process's local table.
-OWN_SELECTORS = {12 << 3 | 3, 13 << 3 | 3, 0 << 3 | 7, 5 << 3 | 7}
+# Selectors of the first two descriptors of a thread, of a 64-bit kernel and of a 32-bit one, and of those that the
+# tests make in a process's local table.
+OWN_SELECTORS = {12 << 3 | 3, 13 << 3 | 3, 6 << 3 | 3, 7 << 3 | 3, 0 << 3 | 7, 5 << 3 | 7}
 
 # Notes of the process among those of its threads, and those of a thread that a running one has in its CPU.
 PROCESS_NOTES = {"PRPSINFO", "SIGINFO", "AUXV", "FILE"}

@@ -29,6 +29,7 @@ _ROWS = (
         "sid",
         (r"linux-binary-unsigned-7\.[\d.]+\+deb\d+-cloud-amd64", r"linux-modules-7\.[\d.]+\+deb\d+-cloud-amd64"),
     ),
+    Kernel("5.10-686-pae", "bullseye", (r"linux-image-5\.10\.0-\d+-686-pae-unsigned",), "i386"),
     Kernel("6.1-686", "bookworm", (r"linux-image-6\.1\.0-\d+-686-unsigned",), "i386"),
     Kernel("6.1-686-pae", "bookworm", (r"linux-image-6\.1\.0-\d+-686-pae-unsigned",), "i386"),
 )

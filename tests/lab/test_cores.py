@@ -49,6 +49,7 @@ def test_the_core_is_the_kernels(captured: Capture, role: str, tmp_path: Path) -
     stale = stale_threads(captured.vmcore, process, tmp_path / "regs.gc")
     judged = judge(core, CoreFile(captured.core(role)), gaps, process["threads"], stale)
     assert judged.differences == []
+    assert gaps == []
     assert judged.pages > 500
     assert stale or role != "spin"
     assert [n.kind for n in core.notes].count("386_IOPERM") == (role == "threads")
@@ -63,6 +64,7 @@ def test_the_core_of_a_32_bit_process_is_the_kernels(captured: Capture, role: st
     stale = stale_threads(captured.vmcore, process, tmp_path / "regs.gc")
     judged = judge(core, CoreFile(captured.core(role)), gaps, process["threads"], stale)
     assert judged.differences == []
+    assert gaps == []
     assert judged.pages > 100
     assert bool(stale) == (role == "spin")
     for thread in process["threads"]:
@@ -119,6 +121,22 @@ def test_a_real_kdump_holds_what_the_processes_said(captured: Capture, role: str
     if role.startswith("memory"):
         for name, address, page in expected_pages(process):
             assert is_missing(address, gaps) or core.read(address, PAGE) == page, name
+
+
+@pytest.mark.lab("kdump-ia32")
+@pytest.mark.parametrize("role", ["threads", "dynamic", "panic"])
+def test_a_real_kdump_with_32_bit_processes(captured: Capture, role: str, tmp_path: Path) -> None:
+    """Sleeping by each way into the kernel, spinning in user mode, and panicking in a system call."""
+    process = captured.process(role)
+    core, _ = make_core(captured.vmcore, process, tmp_path)
+    assert core.shape.word == 4
+    assert sorted(core.threads) == sorted(thread["tid"] for thread in process["threads"])
+    for thread in process["threads"]:
+        found = core.threads[thread["tid"]]
+        assert {name: found[name] for name in thread["registers"]} == thread["registers"]
+    stale = stale_threads(captured.vmcore, process, tmp_path / "regs.gc")
+    assert stale >= {thread["tid"] for thread in process["threads"] if thread["kind"] == "spinning"}
+    assert bool(stale) == (role == "panic")
 
 
 @pytest.mark.lab("kdump")

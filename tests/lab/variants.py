@@ -52,6 +52,15 @@ _ROWS = (
         memory=640,
         append="crashkernel=256M printk.console_no_auto_verbose=1",
     ),
+    Variant(
+        "kdump-ia32",
+        quick=(),
+        roles=("threads", "dynamic", "panic"),
+        ending="panic",
+        memory=640,
+        append="crashkernel=256M printk.console_no_auto_verbose=1",
+        programs="ia32-panic",
+    ),
     # QEMU's CPU "max" enters the kernel by syscall, as AMD's do from 32-bit code, and Nehalem by sysenter.
     Variant("ia32", quick=QUICK, roles=IA32, formats=("elf",), programs="ia32"),
     Variant("sysenter", roles=IA32, cpu="Nehalem", formats=("elf",), programs="ia32"),
@@ -60,7 +69,14 @@ _ROWS = (
     Variant("fsgsbase", roles=("threads",), formats=("elf",), programs="segments"),
     # 32-bit kernels, with PAE and without, on a 32-bit CPU and on a 64-bit one. Above 896 MiB is highmem: the
     # pages of processes come from there first.
-    Variant("pae", roles=IA32, qemu="qemu-system-i386", programs="i386", kernels=("6.1-686-pae",), quick=()),
+    Variant(
+        "pae",
+        roles=IA32,
+        qemu="qemu-system-i386",
+        programs="i386",
+        kernels=("5.10-686-pae", "6.1-686-pae"),
+        quick=(),
+    ),
     Variant(
         "highmem",
         roles=IA32,

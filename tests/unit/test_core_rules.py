@@ -12,6 +12,18 @@ from tests.fake_kernel import FakeKernel
 CODE = b"\x48\x81\x3a" + b"\x7fELF" + b"\x90" * 100
 
 
+def modern() -> FakeKernel:
+    """A kernel that takes a snapshot of the mappings."""
+    kernel = FakeKernel(cpus=1)
+    kernel.layout.sizes["core_vma_metadata"] = 40
+    return kernel
+
+
+def test_a_kernel_whose_code_is_not_known(tmp_path: Path) -> None:
+    rules = core_rules(modern().image(tmp_path))
+    assert (rules["elf_header_by_mode"], rules["elf_header_by_magic"]) == (True, True)
+
+
 def test_an_old_kernel(tmp_path: Path) -> None:
     assert core_rules(FakeKernel(cpus=1).image(tmp_path)) == {
         "sorted": False, "elf_header_by_mode": False, "elf_header_by_magic": True, "note_align": False,
@@ -20,16 +32,20 @@ def test_an_old_kernel(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("code", "by_magic"), [(CODE, True), (b"\x90" * 100, False)])
-def test_the_code_of_the_snapshot_tells_the_rule_for_headers(tmp_path: Path, code: bytes, by_magic: bool) -> None:
-    kernel = FakeKernel(cpus=1)
-    kernel.symbol("dump_vma_snapshot", 4096, code.ljust(4096, b"\xcc"))
+@pytest.mark.parametrize("function", ["dump_vma_snapshot", "vfs_coredump"])
+def test_the_code_of_the_snapshot_tells_the_rule_for_headers(
+    tmp_path: Path, function: str, code: bytes, by_magic: bool
+) -> None:
+    """That of the function itself, or of its caller where the compiler put it there."""
+    kernel = modern()
+    kernel.symbol(function, 16384, code.ljust(16384, b"\xcc"))
     rules = core_rules(kernel.image(tmp_path))
     assert (rules["elf_header_by_mode"], rules["elf_header_by_magic"]) == (True, by_magic)
 
 
 def test_code_that_is_not_in_the_dump(tmp_path: Path) -> None:
     """Then today's rule is taken."""
-    kernel = FakeKernel(cpus=1)
+    kernel = modern()
     at = kernel.alloc(3 * 4096, 4096) + 4096
     kernel.symbols["dump_vma_snapshot"] = at
     kernel.exclude(at)

@@ -1,11 +1,14 @@
 """dumps/elf.py: segments of every shape, and headers that lie."""
 
+from io import FileIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from gcoretools.dumps import PAGE_SIZE, Note, open_dump, vmcoreinfo_note
+from gcoretools.dumps.elf import ElfDump
+from gcoretools.dumps.mapping import POPULATED, Unmapped, populate
 from gcoretools.errors import DumpError, PageAbsent
 from tests.written_dumps import numbered, write_elf, write_kdump
 
@@ -95,6 +98,30 @@ def test_memsz_beyond_filesz_is_told_as_the_reason(tmp_path: Path) -> None:
     assert "pages left out" in dump.absent_reason
 
 
+@pytest.mark.parametrize("bits", [64, 32])
+def test_an_incomplete_dump_has_what_was_written(tmp_path: Path, bits: int) -> None:
+    path = write_elf(tmp_path / "vmcore", PAGES, NOTES, bits=bits, flags=1)
+    path.write_bytes(path.read_bytes()[: -25 * PAGE_SIZE - 1])
+    dump = open_dump(path)
+    assert dump.present(pfns(39, 103, 104, 105, 129)).tolist() == [True, True, False, False, False]
+    assert bytes(dump.pages(pfns(103, 39))) == PAGES[103] + PAGES[39]
+    with pytest.raises(PageAbsent, match="which is incomplete"):
+        dump.read(129 << 12, 8)
+
+
+def test_what_cannot_be_mapped_is_read(tmp_path: Path) -> None:
+    path = write_elf(tmp_path / "vmcore", PAGES, NOTES, pad=9)
+    dump = ElfDump(path, Unmapped(path, FileIO(path), path.stat().st_size))
+    assert dump.moving
+    assert list(dump.notes) == NOTES[1:]
+    order = [*range(5, 15), 120, 101, 102, 103]
+    assert bytes(dump.pages(pfns(*order))) == b"".join(PAGES[pfn] for pfn in order)
+    assert dump.read(0x2FFE, 4) == PAGES[2][-2:] + PAGES[3][:2]
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(PageAbsent, match=r"cannot be read at offset .*: the file ends there"):
+        dump.read(129 << 12, PAGE_SIZE)
+
+
 def test_no_segments_at_all(tmp_path: Path) -> None:
     dump = open_dump(write_elf(tmp_path / "vmcore", {}, NOTES))
     assert not dump.present(pfns(0, 1)).any()
@@ -158,3 +185,17 @@ def test_the_core_of_a_process_is_told(tmp_path: Path) -> None:
     path = write_elf(tmp_path / "core", {}, extra=[(0, b"x" * PAGE_SIZE), (0, b"y" * PAGE_SIZE)])
     with pytest.raises(DumpError, match="a process's core, not a kernel dump"):
         open_dump(path)
+
+
+def test_many_pages_that_lie_side_by_side(tmp_path: Path) -> None:
+    """So many are mapped with one call, at whatever offset they begin."""
+    table = {pfn: numbered(pfn) for pfn in range(0x100, 0x180)}
+    for pad in (0, 1, 4095):
+        dump = open_dump(write_elf(tmp_path / "dump", table, pad=pad))
+        wanted = np.arange(0x101, 0x17F, dtype=np.uint64)
+        assert bytes(dump.pages(wanted)) == b"".join(table[pfn] for pfn in wanted.tolist())
+        assert dump.read(0x100123, 0x70000) == b"".join(table.values())[0x123:][:0x70000]
+
+
+def test_only_a_mapped_file_is_populated() -> None:
+    populate(memoryview(bytes(POPULATED)), 0, POPULATED)

@@ -1,6 +1,7 @@
 """dumps/kdump.py and its modules: every version of the header, every shape of page, and what is damaged."""
 
 import struct
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 
 from gcoretools.dumps import PAGE_SIZE, Note, open_dump, vmcoreinfo_note
 from gcoretools.dumps.kdump import CACHED_PAGES, KdumpDump
-from gcoretools.errors import DumpError, PageAbsent
+from gcoretools.errors import DumpError, PageAbsent, PageCorrupt
 from tests.written_dumps import flatten, numbered, write_kdump
 
 RANDOM = np.random.default_rng(7).bytes(PAGE_SIZE)
@@ -132,53 +133,83 @@ def test_a_truncated_flattened_dump(tmp_path: Path, cut: int) -> None:
         open_dump(path)
 
 
-@pytest.mark.parametrize(
-    ("options", "reason"),
-    [
-        ({"flags": 0x02}, "compressed with lzo, which is not read yet"),
-        ({"flags": 0x04}, "compressed with snappy, which is not read yet"),
-        ({"flags": 0x20}, "compressed with zstd, which is not read yet"),
-        ({"status": 0x9}, "the dump is incomplete"),
-        ({"split": (0, 100)}, "one part of a split dump .page frames 0x0 to 0x64"),
-        ({"block_size": 65536}, "pages of 65536 bytes"),
-    ],
-)
-def test_what_is_not_read_is_named(tmp_path: Path, options: dict[str, object], reason: str) -> None:
-    path = write_kdump(tmp_path / "vmcore", PAGES, **options)  # type: ignore[arg-type]
-    with pytest.raises(DumpError, match=reason):
-        open_dump(path)
+def test_pages_of_65536_bytes_are_not_read(tmp_path: Path) -> None:
+    with pytest.raises(DumpError, match="pages of 65536 bytes"):
+        open_dump(write_kdump(tmp_path / "vmcore", PAGES, block_size=65536))
 
 
-def test_a_page_of_a_compression_that_the_header_does_not_tell(tmp_path: Path) -> None:
-    dump = open_dump(write_kdump(tmp_path / "vmcore", PAGES, flags=0x20, status=0))
-    with pytest.raises(DumpError, match="page at physical 0x1000: compressed with zstd"):
-        dump.pages(HERE)
-    with pytest.raises(DumpError, match="page at physical 0x1000: compressed with zstd"):
-        dump.heads(HERE, 8)
+@pytest.mark.parametrize("flags", [0x01, 0x02, 0x04, 0x20])
+def test_every_compression(tmp_path: Path, flags: int) -> None:
+    dump = open_dump(write_kdump(tmp_path / "vmcore", PAGES, NOTES, flags=flags))
+    assert bytes(dump.pages(HERE)) == b"".join(PAGES[pfn] for pfn in sorted(PAGES))
+    assert [bytes(row) for row in dump.heads(HERE, 20)] == [PAGES[pfn][:20] for pfn in sorted(PAGES)]
+    assert dump.read(0x5010, 100) == PAGES[5][0x10:0x74]
 
 
-@pytest.mark.parametrize(
-    ("field", "value", "reason"),
-    [
-        (0, b"\xff" * 8, "are not in the file"),
-        (8, b"\xff\xff\xff\x7f", "are not in the file"),
-        (8, b"\3\0\0\0", "the dump is damaged"),
-        (12, b"\0", "it has [0-9]+ bytes"),
-        (12, b"\3", "flags 0x3, which cannot be"),
-        (0, bytes(8), "the dump is damaged"),
-    ],
-)
-def test_a_damaged_descriptor_names_its_page(tmp_path: Path, field: int, value: bytes, reason: str) -> None:
-    path = write_kdump(tmp_path / "vmcore", PAGES)
-    path.write_bytes(path.read_bytes() + bytes(PAGE_SIZE))
-    more = {pfn: numbered(pfn) for pfn in range(50_000, 50_000 + 5000)}
-    write_kdump(path, PAGES | more)
-    changed(path, descriptor_of(path, 5) + field, value)
+@pytest.mark.parametrize("flags", [0x01, 0x02, 0x04, 0x20])
+def test_a_damaged_page_is_told_and_the_others_are_read(tmp_path: Path, flags: int) -> None:
+    path = write_kdump(tmp_path / "vmcore", PAGES, flags=flags)
+    (offset,) = struct.unpack_from("<Q", path.read_bytes(), descriptor_of(path, 5))
+    changed(path, offset, b"\xa5" * 16)
     dump = open_dump(path)
     for ask in (np.array([5], np.uint64), HERE):
-        with pytest.raises(DumpError, match=f"page at physical 0x5000: .*{reason}"):
+        with pytest.raises(
+            PageCorrupt, match=r"page at physical 0x5000: its data in the dump is damaged: .+"
+        ) as caught:
+            dump.pages(ask)
+        assert caught.value.pfn == 5
+    assert not dump.heads(HERE, 20)[sorted(PAGES).index(5)].any()
+    others = HERE[HERE != 5]
+    assert bytes(dump.pages(others)) == b"".join(PAGES[pfn] for pfn in others.tolist())
+
+
+@pytest.mark.parametrize("lost", [[5], [1, 99, 40_049]])
+def test_an_incomplete_dump_has_what_was_written(tmp_path: Path, lost: list[int]) -> None:
+    path = write_kdump(tmp_path / "vmcore", PAGES, NOTES, status=0x9, lost=lost)
+    path.write_bytes(path.read_bytes()[:-20])  # of the last page, pfn 40,049
+    dump = open_dump(path)
+    gone = sorted({*lost, 40_049})
+    assert HERE[~dump.present(HERE)].tolist() == gone
+    others = HERE[dump.present(HERE)]
+    assert bytes(dump.pages(others)) == b"".join(PAGES[pfn] for pfn in others.tolist())
+    for pfn in lost:
+        with pytest.raises(PageAbsent, match=r"which is incomplete .its writer ran out of space"):
+            dump.read(pfn << 12, 8)
+
+
+def test_an_incomplete_dump_that_ends_in_its_descriptors(tmp_path: Path) -> None:
+    path = write_kdump(tmp_path / "vmcore", PAGES, NOTES, status=0x9)
+    path.write_bytes(path.read_bytes()[: descriptor_of(path, 5)])
+    dump = open_dump(path)
+    assert not dump.present(HERE).any()
+    for ask in (HERE, HERE[:1]):
+        with pytest.raises(PageAbsent, match=r"is incomplete|damaged in the dump"):
+            dump.pages(ask)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        (0, b"\xff" * 8),
+        (0, bytes(8)),
+        (8, b"\xff\xff\xff\x7f"),
+        (8, bytes(4)),
+        (12, b"\0"),
+        (12, b"\3"),
+        (12, b"\x21"),
+    ],
+)
+def test_a_damaged_descriptor_is_an_absent_page(tmp_path: Path, field: int, value: bytes) -> None:
+    path = write_kdump(tmp_path / "vmcore", PAGES | {pfn: numbered(pfn) for pfn in range(50_000, 50_000 + 5000)})
+    changed(path, descriptor_of(path, 5) + field, value)
+    dump = open_dump(path)
+    assert HERE[~dump.present(HERE)].tolist() == [5]
+    assert dump.reasons[int(dump.why(HERE[4:5])[0])] == "damaged in the dump (its place there cannot be)"
+    for ask in (np.array([5], np.uint64), HERE):
+        with pytest.raises(PageAbsent, match="page at physical 0x5000: damaged in the dump"):
             dump.pages(ask)
     assert dump.read(0x6000, 16) == PAGES[6][:16]
+    assert not dump.heads(HERE, 8)[4].any()
 
 
 @pytest.mark.parametrize("part", [0.999, 0.5])
@@ -206,3 +237,16 @@ def test_headers_that_lie(tmp_path: Path, at: int, value: bytes, reason: str) ->
     path = changed(write_kdump(tmp_path / "vmcore", pages, NOTES), at, value)
     with pytest.raises(DumpError, match=reason):
         open_dump(path)
+
+
+def test_threads_share_the_cache_of_pages(tmp_path: Path) -> None:
+    """Each of them asks for few pages at a time, and for more than the cache keeps."""
+    table = {pfn: numbered(pfn) for pfn in range(0x100, 0x100 + 2 * CACHED_PAGES)}
+    dump = open_dump(write_kdump(tmp_path / "dump", table))
+
+    def right(seed: int) -> bool:
+        order = np.random.default_rng(seed).permutation(np.array(list(table), np.uint64))
+        return all(bytes(dump.pages(order[i : i + 1])) == table[int(order[i])] for i in range(len(order)))
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(right, range(8)))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from gcoretools.errors import KernelDataError, LayoutError
 from gcoretools.layout.kallsyms import Kallsyms, Symbol, named_tables
 from gcoretools.layout.kallsyms_search import search_tables
-from tests.written_kallsyms import DIGITS, START, KallsymsImage, Rows
+from tests.written_kallsyms import DIGITS, START, START_32, KallsymsImage, Rows
 
 WORDS = ("init", "task", "page", "kallsyms", "get", "put", "free", "alloc", "mm", "vma", "list", "lock", "42", "_x")
 LONG = "".join(chr(random.Random(7).randrange(33, 127)) for _ in range(300))
@@ -65,6 +65,15 @@ def test_named_tables(order: str, percpu: int) -> None:
 def test_searched_tables(order: str, percpu: int, addresses: bool) -> None:
     made = image(order, percpu, addresses)
     assert listed(search_tables(Reader(made), START)) == made.rows
+
+
+@pytest.mark.parametrize(("order", "addresses"), [("old", False), ("old", True), ("new", False), ("place", False)])
+def test_tables_of_a_32_bit_kernel(order: str, addresses: bool) -> None:
+    """Aligned to 4 bytes, with a base and addresses of 4 bytes and other numbers beside them."""
+    moved = [(name, kind, at - START + START_32) for name, kind, at in rows(percpu=0)]
+    made = KallsymsImage(moved, order, False, addresses, before=DIGITS + bytes(4) + b"\x7fdecoy" * 5000, word=4)
+    assert listed(named_tables(made.read, made.symbols, 4)) == moved
+    assert listed(search_tables(Reader(made), START_32, 4)) == moved
 
 
 def test_search_over_holes() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from gcoretools.errors import KernelDataError, PageAbsent, SelectorError, StreamError
 from gcoretools.kernel.image import Image
-from gcoretools.records import Done, Extent, Foreign, Pages, Process, Record, Regs, Thread, Vma
+from gcoretools.records import Done, Extent, Foreign, Pages, Process, Record, Regs, Thread, Unread, Vma
 from gcoretools.stages import source
 from gcoretools.stages.maps import add_mappings
 from gcoretools.stages.pages import add_pages
@@ -276,6 +276,10 @@ def test_data_records_are_no_longer_than_their_limit(tmp_path: Path) -> None:
     data = b"".join(p.data for p in pages)
     assert all(data[i << 12 :].startswith(b"%d\0" % i) for i in range(600))
     assert [e.size >> 12 for e in records if isinstance(e, Extent)] == [600]
+    later = list(add_pages(add_mappings(Tasks(image).selected(["100"]), image), image, {}, 127, unread=True))
+    unread = [r for r in later if isinstance(r, Unread)]
+    assert [(u.start, u.size, bytes(u.read())) for u in unread] == [(p.start, p.size, p.data) for p in pages]
+    assert [r for r in later if not isinstance(r, Unread)] == [r for r in records if not isinstance(r, Pages)]
 
 
 def test_pages_need_mappings(machine: FakeMachine, stages: dict[str, Stage]) -> None:

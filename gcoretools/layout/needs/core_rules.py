@@ -7,12 +7,16 @@ MEMBERS: tuple[Need, ...] = (
     maybe("elf_note_info.csigdata"),  # NT_SIGINFO: 49ae4d4b113b (3.7)
 )
 
-SIZES: tuple[Need, ...] = ()
+SIZES: tuple[Need, ...] = (
+    maybe("core_vma_metadata"),  # a07279c9a8cd (5.10), of the same series as the rule for executable files
+)
 
 CONSTANTS: tuple[Need, ...] = ()
 
 SYMBOLS: tuple[Need, ...] = (
-    maybe("dump_vma_snapshot"),  # a07279c9a8cd (5.10); its code tells the rule for ELF headers
+    # Whose code tells the rule for ELF headers: where it is inlined, its caller's (which 6.17 renamed)
+    maybe("dump_vma_snapshot"),
+    maybe("vfs_coredump", "do_coredump"),
     maybe("cmp_vma_size"),  # sorts segments by size: 7d442a33bfe8 (6.12)
     maybe("core_sort_vma"),  # ... and only when told to: 39ec9eaaa165 (6.14)
 )

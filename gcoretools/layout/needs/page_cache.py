@@ -8,6 +8,7 @@ MEMBERS: tuple[Need, ...] = (
     maybe("super_block.s_magic"),
     maybe("super_block.s_fs_info"),
     maybe("address_space.host"),
+    maybe("address_space.nrpages"),
     maybe("address_space.i_pages", "address_space.page_tree"),  # b93b016313b3 (4.17)
     # The tree of a page cache
     maybe("xarray.xa_head"),  # f8d5d0cc145c (4.20); radix trees before
@@ -36,6 +37,7 @@ SIZES: tuple[Need, ...] = (maybe("page"), maybe("mem_section"))
 CONSTANTS: tuple[Need, ...] = (maybe("PG_uptodate"), maybe("PG_hwpoison"))
 
 SYMBOLS: tuple[Need, ...] = (
+    maybe("hugetlb_basepage_index", "__basepage_index"),  # fe19bd3dae3d (5.13); a08c7193e4f1 (6.7) removed it
     # Where struct pages are
     maybe("vmemmap_base"),
     maybe("mem_section"),
