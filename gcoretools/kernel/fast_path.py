@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from gcoretools.errors import KernelDataError, LayoutError, PageAbsent
 from gcoretools.kernel import cpu, pda, unwind
+from gcoretools.kernel.cpu_notes import CpuNote
 from gcoretools.kernel.image import Image, Struct
 from gcoretools.records import Thread
 
@@ -18,6 +19,10 @@ from gcoretools.records import Thread
 # interrupts on their way out, when another thread is to run first.
 SYSTEM_CALL = ("system_call", "stub_clone")
 ENTRIES = (SYSTEM_CALL, ("ia32_sysenter_target", "ia32_ptregs_common"), ("retint_careful", "retint_signal"))
+
+# All of it up to that of exceptions, which save everything; and what an interrupt puts into orig_rax: ~vector.
+ENTRY_CODE = ("system_call", "divide_error")
+INTERRUPTS = range((1 << 64) - 256, (1 << 64) - 32)
 
 # The instruction SYSCALL saves rip and eflags in registers, and nothing else (Intel SDM, volume 2). What the kernel
 # shows of such a thread when it stops it is what FIXUP_TOP_OF_STACK makes up.
@@ -43,7 +48,12 @@ class Completed:
 
 
 def completed(
-    image: Image, thread: Thread, saved: dict[str, int], pt_regs: int, cfi: unwind.Rules | None
+    image: Image,
+    thread: Thread,
+    saved: dict[str, int],
+    pt_regs: int,
+    cfi: unwind.Rules | None,
+    note: CpuNote | None = None,
 ) -> Completed | None:
     """All registers of a thread; None when pt_regs is whole.
 
@@ -51,20 +61,24 @@ def completed(
         saved: pt_regs.
         pt_regs: its virtual address.
         cfi: call-frame information of the kernel.
+        note: of the CPU that runs the thread, in kernel mode.
     Raises KernelDataError or PageAbsent when the user's stack pointer cannot be read.
     """
+    slot = pt_regs + image.pointer_size * image.arch.PT_REGS.index("rbx")
     entry = next((each for each in ENTRIES if _within(image, saved["rbx"], *each)), None)
-    if entry is None:
+    interrupted = thread.active and saved["orig_rax"] in INTERRUPTS
+    if entry is None and not interrupted:
         return None
     known = {name: value for name, value in saved.items() if name not in CALLEE_SAVED}
     if entry == SYSTEM_CALL:
         known |= SYSCALL_FRAME | {"eflags": saved["r11"], "rsp": _user_rsp(image, thread)}
-    slot = pt_regs + image.pointer_size * image.arch.PT_REGS.index("rbx")
-    found, how, why = _pushed(image, thread, slot, cfi)
+    found, how, why = _pushed(image, thread, slot, cfi, note)
     return Completed(known | found, how, tuple(name for name in CALLEE_SAVED if name not in found), why)
 
 
-def _pushed(image: Image, thread: Thread, slot: int, cfi: unwind.Rules | None) -> tuple[dict[str, int], str, str]:
+def _pushed(
+    image: Image, thread: Thread, slot: int, cfi: unwind.Rules | None, note: CpuNote | None
+) -> tuple[dict[str, int], str, str]:
     """Callee-saved registers, how they were found, and why others were not.
 
     Args:
@@ -72,13 +86,34 @@ def _pushed(image: Image, thread: Thread, slot: int, cfi: unwind.Rules | None) -
     """
     try:
         if cfi:
-            found = unwind.callee_saved(image, thread, cfi, slot + image.pointer_size)
-            return found, "by call-frame information", "" if len(found) == len(CALLEE_SAVED) else "gone"
+            return _unwound(image, thread, slot, cfi, note), "by call-frame information", "their places are lost"
         why = "without call-frame information: give a vmlinux with --unwind"
     except (KernelDataError, LayoutError, PageAbsent) as error:
         why = str(error)
-    rbp = frame_pointer(image, thread, slot)
+    rbp = None if thread.active else frame_pointer(image, thread, slot)
     return ({}, "", why) if rbp is None else ({"rbp": rbp}, "by frame pointers", why)
+
+
+def _unwound(image: Image, thread: Thread, slot: int, cfi: unwind.Rules, note: CpuNote | None) -> dict[str, int]:
+    """Callee-saved registers at the call from the entry code. Raises as unwind.callee_saved does."""
+    if not thread.active:
+        frame = unwind.entry_frame(image, thread, cfi, slot)
+    elif note is None:
+        raise KernelDataError(f"the dump has no registers of CPU {thread.cpu}")
+    else:
+        frame = unwind.walk(image, cfi, unwind.running_frame(note.registers), lambda f: _is_entry(image, f.pc))
+    found = frame.callee_saved
+    if found.get("rbp") == slot:
+        # An interrupt's entry code pushes rbp there, and then makes it a frame pointer.
+        found["rbp"] = image.pointer(slot)
+    elif not thread.active and frame.sp != slot + image.pointer_size:
+        raise KernelDataError(f"the kernel stack of thread {thread.pid} does not lead to the entry code")
+    return found
+
+
+def _is_entry(image: Image, pc: int) -> bool:
+    """Whether a function returns to the entry code there."""
+    return _within(image, pc, *ENTRY_CODE) or (image.has("ret_from_intr") and pc == image.symbol("ret_from_intr"))
 
 
 def frame_pointer(image: Image, thread: Thread, slot: int) -> int | None:

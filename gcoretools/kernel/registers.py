@@ -56,7 +56,7 @@ class ThreadRegisters:
             top = self._top(thread, task)
             door = at_entry(self._image, thread, note, top) if note else None
             saved = door.values if door else self._saved(top)
-            rest = None if door else self._rest(thread, saved, top)
+            rest = None if door else self._rest(thread, saved, top, note)
             saved = self._checked(rest.values if rest else saved, top)
             return Registers(saved | self._segments(task, note), self._origin(thread, note, door) + _told(rest))
         except (KernelDataError, PageAbsent) as error:
@@ -77,11 +77,12 @@ class ThreadRegisters:
         registers |= {name: registers[name] & SELECTOR for name in self._arch.SELECTORS if name in registers}
         return registers
 
-    def _rest(self, thread: Thread, saved: dict[str, int], top: int) -> Completed | None:
+    def _rest(self, thread: Thread, saved: dict[str, int], top: int, note: CpuNote | None) -> Completed | None:
         """What the entry code did not save of a thread; None where it saves everything."""
         if not self._image.has(*SYSTEM_CALL):
             return None
-        return completed(self._image, thread, saved, top - self._image.pointer_size * len(self._pt_regs), self._cfi)
+        at = top - self._image.pointer_size * len(self._pt_regs)
+        return completed(self._image, thread, saved, at, self._cfi, note)
 
     def _checked(self, registers: dict[str, int], top: int) -> dict[str, int]:
         if registers["cs"] not in self._arch.USER_CODE_SEGMENTS:

@@ -24,6 +24,9 @@ NT_X86_XSTATE, NT_X86_SHSTK, NT_X86_XSAVE_LAYOUT = 0x202, 0x204, 0x205
 
 SETS_LIMIT = 32
 
+# struct user32_fxsr_struct of include/asm-x86_64/user32.h: the selectors, each of 4 bytes.
+FCS, FOS = 12, 20
+
 # __KERNEL_CS of arch/x86/include/asm/segment.h, and the bits of any selector.
 KERNEL_CS, SELECTOR = 0x10, 0xFFFF
 IO_BITMAP_SIZE = 8192
@@ -161,6 +164,15 @@ def _fxsave(image: Image, source: _Source) -> bytes | None:
     return xsave.fxsave(source.state.area, source.tables) if source.state else None
 
 
+def _prxfpreg(image: Image, source: _Source) -> bytes | None:
+    """The FXSAVE image; kernels without tables of register sets put cs and ds where 32-bit ones have them."""
+    found = _fxsave(image, source)
+    if found is None or _has_views(image) or image.arch.CORE.bits == 32:
+        return found
+    cs, ds = (selector.to_bytes(4, "little") for selector in source.segments)
+    return found[:FCS] + cs + found[FCS + 4 : FOS] + ds + found[FOS + 4 :]
+
+
 def _prfpreg(image: Image, source: _Source) -> bytes | None:
     image_ = _fxsave(image, source)
     if image_ is None or source.bits == 64:
@@ -221,7 +233,7 @@ def _shadow_stack(image: Image, source: _Source) -> bytes | None:
 # What each register set holds, by the type of its note; the kernel's table says which there are, and their order.
 ROWS: dict[int, Callable[[Image, _Source], bytes | None]] = {
     NT_PRFPREG: _prfpreg,
-    NT_PRXFPREG: _fxsave,
+    NT_PRXFPREG: _prxfpreg,
     NT_X86_XSTATE: _xstate,
     NT_386_TLS: _tls,
     NT_386_IOPERM: _ioperm,

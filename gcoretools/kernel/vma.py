@@ -168,12 +168,13 @@ class Mappings:
             # ELF_CORE_EXTRA_PHDRS of arch/x86_64/ia32/ia32_binfmt.c, until the page became a mapping (2.6.18).
             found = image.has("syscall32_page") and without_thread_groups(image)
             return _page(SYSCALL32_PAGE, VM_READ | VM_EXEC, "special", "[vdso]", faultable=True) if found else None
-        if not image.has("gate_vma") or not image.has("file.f_path"):
-            return None  # cores have had a segment of it since f47aef55d9a1 (2.6.21)
+        if not image.has("gate_vma"):
+            return None
         gate = image.struct("vm_area_struct", image.symbol("gate_vma"))
         if not image.has("vsyscall_mode"):
-            # Until 3ae36655b97a (3.1) nothing made its segment's contents be written.
-            return _page(gate["vm_start"], gate["vm_flags"], "AP", "[vsyscall]")
+            # Cores have a segment of it since f47aef55d9a1 (2.6.21), until 3ae36655b97a (3.1) without contents.
+            told = image.has("file.f_path")
+            return _page(gate["vm_start"], gate["vm_flags"], "AP", "[vsyscall]") if told else None
         if image.memory.integer(image.symbol("vsyscall_mode"), 4) == VSYSCALL_NONE:
             return None
         return _page(gate["vm_start"], gate["vm_flags"], "special", "[vsyscall]")

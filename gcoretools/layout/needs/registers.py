@@ -53,7 +53,8 @@ MEMBERS: tuple[Need, ...] = (
     # Where a CPU's entry code keeps the user's stack pointer, and where its entry stack begins
     maybe("tss_struct.x86_tss.sp0"),
     maybe("tss_struct.x86_tss.sp2"),  # 98f05b5138f0 (4.20)
-    maybe("mm_struct.context.ldt"),
+    maybe("mm_struct.context.ldt"),  # the table itself, with its size beside it, until 37868fe113ff (4.2)
+    maybe("mm_struct.context.size"),
     maybe("ldt_struct.entries"),
     maybe("ldt_struct.nr_entries", "ldt_struct.size"),  # bbf79d21bd46 (4.13)
 )
@@ -71,6 +72,8 @@ SYMBOLS: tuple[Need, ...] = (
     # Entries that save a part of pt_regs, until 76f5df43cab5 (4.1), and where a thread leaves the CPU
     maybe("system_call"),
     maybe("stub_clone"),
+    maybe("divide_error"),
+    maybe("ret_from_intr"),
     maybe("retint_careful"),
     maybe("retint_signal"),
     maybe("ia32_sysenter_target"),
