@@ -37,6 +37,10 @@ class StreamError(GcoreError):
     """The stream is cut, is not ours, or says what cannot be."""
 
 
+class FileError(GcoreError):
+    """A file or folder of this machine that the user named is not there, or not what it should be."""
+
+
 class OutputError(GcoreError):
     """What we had to write could not be written."""
 

@@ -6,6 +6,7 @@ import sys
 from contextlib import AbstractContextManager
 
 from gcoretools.commands import progress, run, show
+from gcoretools.commands.account import Account
 from gcoretools.core.pattern import core_name
 from gcoretools.core.writer import new_file
 from gcoretools.records import Process, Regs, Thread
@@ -41,6 +42,11 @@ Options:
                   16 ELF  ELF header pages of file-backed private memory
                  128 DONTDUMP  memory marked MADV_DONTDUMP, when its kind is selected, too
                not given: the process's own /proc/PID/coredump_filter
+  --sysroot DIR
+               take pages of executables and libraries that are not in memory from the files under DIR, which
+               is laid out as the root of the dumped machine; only from a file with the build ID of the mapped
+               one (where the dump does not hold that: of its size, and with the pages that the dump holds)
+  --strict     exit 1 when something of what is selected is not there; the cores are written all the same
   --gaps KIND  what gaps become: absent, or zero (zeros in the file) [default: absent]
   -k FILE      take the kernel's types and symbols from this vmlinux or ISF file instead of the dump
   --unwind FILE  call-frame information (.debug_frame or .eh_frame) of the kernel, in any ELF file: kernels up to
@@ -63,6 +69,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _core(arguments: run.Arguments, report: run.Report) -> None:
     chosen, zero = run.chosen_filter(arguments), run.gaps_are_zero(arguments)
+    sysroot = run.sysroot(arguments, report)
     header, image = source.from_dump(arguments["VMCORE"], arguments["-k"], not arguments["--no-cache"])
     recovery = Recovery(image, source.call_frames(image, arguments["--unwind"], arguments["-k"]))
 
@@ -75,10 +82,13 @@ def _core(arguments: run.Arguments, report: run.Report) -> None:
         return found
 
     mapped = add_mappings(Tasks(image).selected(arguments["SELECTOR"]), image)
-    records = progress.shown(add_pages(mapped, image, header.rules, chosen, unread=True))
-    for process in write_cores(header, run.tell_gaps(records, report), output, recover, zero):
+    records = progress.shown(add_pages(mapped, image, header.rules, chosen, True, sysroot))
+    account = Account(report, image.dump)
+    for process in write_cores(header, account.told(records), output, recover, zero):
         report.say(run.PROGRESS, f"pid {process.pid}: {process.comm}: done")
         show.saved(core_name(arguments["-o"], process))
+    if arguments["--strict"]:
+        account.demand_whole()
 
 
 if __name__ == "__main__":

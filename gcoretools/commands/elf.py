@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from functools import cache
 
 from gcoretools.commands import run, show
+from gcoretools.commands.account import Account
 from gcoretools.core.pattern import core_name
 from gcoretools.core.writer import new_file, standard_output
 from gcoretools.errors import StreamError, UsageError
@@ -32,6 +33,7 @@ that they cannot read it.
 Options:
   -o TEMPLATE  write each process to a file of its own, mode 0600, named when it is whole:
                %p is its PID (thread group), %i the selected thread's, %e its name, %% a percent sign
+  --strict     exit 1 when the stream has gaps; the cores are written all the same
   --gaps KIND  what gaps become: absent, or zero (zeros in the file) [default: absent]
   --unwind FILE  call-frame information (.debug_frame or .eh_frame) of the kernel, in any ELF file: kernels up to
                4.1 save only a part of the registers of a system call
@@ -61,10 +63,13 @@ def _elf(arguments: run.Arguments, report: run.Report) -> None:
     assert isinstance(header, Header)
     output = (lambda process: new_file(core_name(template, process))) if template else _single_output()
     recover = _recovery(header, arguments["--dump"], arguments["--unwind"], report)
-    for process in write_cores(header, _with_process(records), output, recover, zero):
+    account = Account(report)
+    for process in write_cores(header, account.noted(_with_process(records)), output, recover, zero):
         report.say(run.PROGRESS, f"pid {process.pid}: {process.comm}: done")
         if template:
             show.saved(core_name(template, process))
+    if arguments["--strict"]:
+        account.demand_whole()
 
 
 def _single_output() -> Callable[[Process], AbstractContextManager[int]]:

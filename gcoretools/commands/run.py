@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from gcoretools.kernel.image import Image
 from gcoretools.records import VERSION, Done, Header, Process, Record, Regs
 from gcoretools.stages import source
 from gcoretools.stream import Writer, read_stream
+from gcoretools.sysroot.backing import Sysroot
 
 # What docopt makes of a command line: option or argument to its value.
 Arguments = dict[str, Any]
@@ -48,8 +50,12 @@ class Report:
 
     def say(self, kind: int, sentence: str) -> None:
         """A sentence of a kind, when that kind is asked for."""
-        if self._level & kind:
+        if self.says(kind):
             tell(self.name, sentence)
+
+    def says(self, kind: int) -> bool:
+        """Whether that kind is asked for."""
+        return bool(self._level & kind)
 
     def registers(self, regs: Regs) -> None:
         """Tell where a thread's registers came from; what is not to be had as an error, each reason of the
@@ -151,6 +157,13 @@ def chosen_filter(arguments: Arguments) -> int | None:
     return None if arguments["-f"] is None else parse_filter(arguments["-f"])
 
 
+def sysroot(arguments: Arguments, report: Report) -> Sysroot | None:
+    """The folder of --sysroot; None when it is not given. Raises FileError."""
+    if arguments["--sysroot"] is None:
+        return None
+    return Sysroot(Path(arguments["--sysroot"]), partial(report.say, PROGRESS), partial(report.say, PAGE_FAULTS))
+
+
 def gaps_are_zero(arguments: Arguments) -> bool:
     """Whether --gaps asks for zeros. Raises UsageError."""
     if arguments["--gaps"] not in ("absent", "zero"):
@@ -176,18 +189,6 @@ def tell_origins(records: Iterable[Record], report: Report) -> Iterator[Record]:
     for record in records:
         if isinstance(record, Regs):
             report.registers(record)
-        yield record
-
-
-def tell_gaps(records: Iterable[Record], report: Report) -> Iterator[Record]:
-    """The records, with what could not be found of a process's memory told at its end."""
-    process = None
-    for record in records:
-        if isinstance(record, Process):
-            process = record
-        elif isinstance(record, Done) and process and record.gaps:
-            account = ", ".join(f"{size >> 10} KiB {reason}" for reason, size in sorted(record.gaps.items()))
-            report.say(PAGE_FAULTS, f"pid {process.pid}: gaps: {account}")
         yield record
 
 

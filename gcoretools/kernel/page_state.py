@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-# DATA has its bytes in a page frame of the dump, STORED elsewhere in the dump, or beside it. They and ZERO, which
-# was never touched, go into the core. EMPTY is asked for elsewhere. All others are gaps.
+# DATA has its bytes in a page frame of the dump, STORED elsewhere in the dump, or beside it, IN_FILE in the mapped
+# file. They and ZERO, which was never touched, go into the core. EMPTY is asked for elsewhere. All others are gaps.
 (
     DATA,
     STORED,
+    IN_FILE,
     ZERO,
     EXCLUDED,
     SWAPPED,
@@ -18,9 +19,9 @@ from __future__ import annotations
     POISONED,
     PRIVATE,
     EMPTY,
-) = range(13)
+) = range(14)
 
-WITH_BYTES = (DATA, STORED)
+WITH_BYTES = (DATA, STORED, IN_FILE)
 
 GAP_REASONS = {
     SWAPPED: "swapped out",

@@ -15,10 +15,16 @@ from gcoretools.kernel.image import Image
 from gcoretools.kernel.page_state import DATA, WITH_BYTES, ZERO
 from gcoretools.kernel.residence import Piece, Residence
 from gcoretools.records import DATA_LIMIT, Done, Extent, Pages, Process, Record, Unread, Vma
+from gcoretools.sysroot.backing import Backed, Sysroot
 
 
 def add_pages(
-    records: Iterable[Record], image: Image, rules: dict[str, object], chosen: int | None, unread: bool = False
+    records: Iterable[Record],
+    image: Image,
+    rules: dict[str, object],
+    chosen: int | None,
+    unread: bool = False,
+    sysroot: Sysroot | None = None,
 ) -> Iterator[Record]:
     """The records with the decision in each `vma`, and before each `done` all `extent`s and then all `pages`.
 
@@ -26,6 +32,7 @@ def add_pages(
         rules: gcoretools.kernel.core_rules of the kernel, as the header carries them.
         chosen: bits of -f; None takes each process's own coredump_filter.
         unread: whether page frames are handed on as `unread`s, to be read by whoever writes them.
+        sysroot: files in place of what is not in memory of executables and libraries.
     Earlier decisions, extents and pages are made anew. Raises StreamError for a process without mappings.
     """
     plan: _Plan | None = None
@@ -33,7 +40,7 @@ def add_pages(
         if isinstance(record, Extent | Pages):
             continue
         if isinstance(record, Process):
-            plan = _Plan(image, record, rules, chosen, unread)
+            plan = _Plan(image, record, rules, chosen, unread, sysroot)
         elif isinstance(record, Vma) and plan:
             record = plan.decide(record)
         elif isinstance(record, Done) and plan:
@@ -48,7 +55,13 @@ class _Plan:
     """What goes into the core of one process."""
 
     def __init__(
-        self, image: Image, process: Process, rules: dict[str, object], chosen: int | None, unread: bool
+        self,
+        image: Image,
+        process: Process,
+        rules: dict[str, object],
+        chosen: int | None,
+        unread: bool,
+        sysroot: Sysroot | None,
     ) -> None:
         self._process = process
         self._rules = rules
@@ -56,6 +69,7 @@ class _Plan:
         self._chosen = from_kernel(process.coredump_filter) if chosen is None else chosen
         self._residence = Residence(image, process)
         self._vmas: list[Vma] = []
+        self._chain = Backed(image, self._residence, self._vmas, sysroot) if sysroot else self._residence
         self.data = self.zero = 0
         self.gaps: dict[str, int] = {}
 
@@ -99,14 +113,14 @@ class _Plan:
         if not vma.dump_size:
             return
         try:
-            yield from self._residence.pieces(vma, vma.dump_size)
+            yield from self._chain.pieces(vma, vma.dump_size)
         except GcoreError as error:
             raise type(error)(f"pid {self._process.pid}: mapping at {vma.start:#x}: {error}") from error
 
     def _meaning(self, piece: Piece) -> tuple[str, str]:
         if piece.state in WITH_BYTES:
             return "data", ""
-        return ("zero", "") if piece.state == ZERO else ("gap", self._residence.reasons[piece.state])
+        return ("zero", "") if piece.state == ZERO else ("gap", self._chain.reasons[piece.state])
 
     def _counted(self, extent: Extent) -> Extent:
         if extent.what == "gap":
@@ -121,7 +135,7 @@ class _Plan:
         step = DATA_LIMIT // PAGE_SIZE
         for at in range(0, len(piece.places), step):
             start, count = piece.start + at * PAGE_SIZE, min(step, len(piece.places) - at)
-            read = partial(self._residence.read, piece, at, count)
+            read = partial(self._chain.read, piece, at, count)
             # Of what is stored elsewhere each page may need others that were read before: one thread for that.
             later = self._unread and piece.state == DATA
             yield Unread(start, count * PAGE_SIZE, read) if later else Pages(start, memoryview(read()))

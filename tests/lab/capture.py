@@ -9,6 +9,7 @@ from pathlib import Path
 
 from .archive import unpack
 from .boot import Boot
+from .disk import MOUNTED, build_disk, contents
 from .errors import LabError
 from .facts import collect
 from .folders import scratch
@@ -49,6 +50,8 @@ def recipe(boot: Boot, variant: Variant) -> str:
         words.append(repr(PROGRAMS_OF[variant.programs]))
     for folder in SOURCES_OF.get(variant.programs, ()):
         words += [path.read_text() for path in sorted(folder.iterdir())]
+    if variant.disk:
+        words.append(contents())
     return hashlib.sha256("\0".join(words).encode()).hexdigest()[:12]
 
 
@@ -111,6 +114,8 @@ def make(boot: Boot, variant: Variant, work: Path) -> None:
         if variant.ending == "panic":
             _put_capture_kernel(boot, rough)
         disks = [_fresh_disk(rough / "vda"), _fresh_disk(rough / "vdb")]
+        if variant.disk:
+            build_disk(rough / "root" / MOUNTED, disks[1])
         with Machine(arguments(variant, boot.vmlinuz, rough / "initrd", disks), work, variant.qemu) as machine:
             if variant.ending == "panic":
                 _dump_panicked(machine, disks[1], work)

@@ -45,12 +45,17 @@ PROGRAMS_OF["i386"] = {
     "gctest-dynamic": (GCTEST_I386, ("-fPIE", "-pie", *I386)),
     "pack": (("pack.c",), (*STATIC, "-m32", "-D_FILE_OFFSET_BITS=64")),
 }
+# Guests whose processes run programs of a disk (see disk.py): what is not on it mounts it and starts them.
+GUEST_DISK = GUEST.with_name("guest_disk")
+GCTEST_DISK = ("../guest_disk/launch.c", *(s for s in GCTEST if s != "main.c"))
+PROGRAMS_OF["disk"] = {"gctest": (GCTEST_DISK, STATIC), "pack": PROGRAMS["pack"]}
 # The folders beside GUEST that each of them takes sources from.
 SOURCES_OF = {
     "ia32": (GUEST32,),
     "ia32-panic": (GUEST32, GUEST_PANIC32),
     "segments": (GUEST32,),
     "i386": (GUEST32, GUEST_I386),
+    "disk": (GUEST_DISK,),
 }
 FOLDERS = ("bin", "dev", "proc", "sys", "tmp", "cores", "facts", "files", "modules", "lib64")
 
@@ -58,8 +63,13 @@ FOLDERS = ("bin", "dev", "proc", "sys", "tmp", "cores", "facts", "files", "modul
 def compile_programs(programs: str, target: Path) -> None:
     """Every program of the guest, with symbols, into a folder; `programs` is a key of PROGRAMS_OF."""
     for name, (sources, flags) in PROGRAMS_OF[programs].items():
-        paths = [GUEST / source for source in sources]
-        run(["gcc", "-g", "-O1", "-pthread", *flags, "-o", target / name, *paths, "-lm"], cwd=GUEST)
+        compile_program(sources, flags, target / name)
+
+
+def compile_program(sources: tuple[str, ...], flags: tuple[str, ...], target: Path) -> None:
+    """One program out of sources by their paths from GUEST."""
+    paths = [GUEST / source for source in sources]
+    run(["gcc", "-g", "-O1", "-pthread", *flags, "-o", target, *paths, "-lm"], cwd=GUEST)
 
 
 def libraries(program: Path) -> Iterator[Path]:
@@ -76,7 +86,7 @@ def build(boot: Boot, programs: str, root: Path, archive: Path) -> None:
     shutil.copy(GUEST / "init", root / "init")
     (root / "init").chmod(0o755)
     compile_programs(programs, root / "bin")
-    for library in libraries(root / "bin/gctest-dynamic"):
+    for library in libraries(root / "bin/gctest-dynamic") if "gctest-dynamic" in PROGRAMS_OF[programs] else ():
         target = root / library.relative_to("/")
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(library, target)

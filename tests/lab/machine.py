@@ -90,7 +90,7 @@ class Machine:
         """Read the console until it matches; LabError when it says a fatal word, ends, or after timeout seconds."""
         end = time.monotonic() + timeout
         while not (found := re.search(pattern, self.text)):
-            if re.search(fatal, self.text):
+            if re.search(f"({fatal}).*\n", self.text):  # the whole line has the reason
                 raise LabError(f"the guest failed before {pattern!r}")
             ready, _, _ = select.select([self._output()], [], [], max(0.0, end - time.monotonic()))
             if not ready:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from .disk import ON_DISK
 from .kernels import AMD64
 from .machine import QEMU
 
@@ -36,6 +37,7 @@ class Variant:
     formats: tuple[str, ...] = ("elf", "kdump-zlib")
     programs: str = "x86_64"  # the key of PROGRAMS_OF: what the guest runs
     qemu: str = QEMU
+    disk: bool = False  # its programs are on a disk
     kernels: tuple[str, ...] = AMD64  # those that it is made for
     quick: tuple[str, ...] = ("6.1",)  # those of them in `make test`; `make matrix` has all
 
@@ -88,6 +90,8 @@ _ROWS = (
         kernels=("6.1-686",),
         quick=(),
     ),
+    # Their caches are dropped: what they do not use is on the disk alone.
+    Variant("disk", roles=(*ON_DISK, "drop"), formats=("elf",), programs="disk", disk=True),
     Variant("traced", roles=("traced",), ending="facts", formats=("elf",)),
     Variant("crowd", roles=CROWDS, ending="facts", memory=1536, formats=("elf",), kernels=("6.1",)),
     Variant("bench", roles=("bench",), ending="facts", memory=2560, formats=("elf",), kernels=("6.1",)),
