@@ -213,7 +213,7 @@ def test_damage_costs_the_floating_point_notes_only(tmp_path: Path, damage: str)
 @pytest.mark.parametrize("kept", ["i387", "xstate", "fpu"])
 @pytest.mark.parametrize("used", [True, False])
 def test_where_old_kernels_keep_it(tmp_path: Path, kept: str, used: bool) -> None:
-    """In the thread itself, behind a pointer of the thread, or behind one of struct fpu; of a thread that used it."""
+    """In the thread itself, behind a pointer of it, or behind one of struct fpu; if it ever used the FPU."""
     fpu = Fpu(xsave=False, without=("fpu.fpstate", "fpu.__task_fpstate", "fpu.state"))
     kernel, process = fpu.kernel, fpu.process
     if kept != "fpu":

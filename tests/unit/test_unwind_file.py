@@ -62,7 +62,7 @@ def test_which_file_serves(tmp_path: Path, frames: Path) -> None:
     bare = tmp_path / "bare"
     bare.write_bytes(b"{}")
     for unwind, given, wanted in ((frames, bare, frames), (None, frames, frames), (None, bare, None)):
-        found = call_frames(image, unwind and str(unwind), str(given))
+        found = call_frames(image, str(unwind) if unwind else None, str(given))
         assert (found.path if isinstance(found, UnwindFile) else None) == wanted
     assert call_frames(image, None, None) is None
     # Kernels that save everything need none, but what is named is looked at.
