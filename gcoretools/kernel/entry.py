@@ -64,17 +64,26 @@ def at_entry(image: Image, thread: Thread, note: CpuNote, stack_top: int) -> AtE
     """
     rip, rsp = (note.registers[name] for name in image.arch.POINTERS)
     size = image.pointer_size * len(image.arch.PT_REGS)
-    if stack_top - size >= rsp >= thread.stack or _on_the_way_out(image, rip):
-        return None
     top = _entry_stack_top(image, thread.cpu)
     on_entry_stack = top - ENTRY_STACK_SIZE <= rsp < top
-    if on_entry_stack and image.pointer_size == 8:
+    if image.pointer_size == 4:
+        # It moves what it has pushed from the one stack to the other, and pushes other things between.
+        if on_entry_stack or stack_top - size < rsp <= stack_top or _within(image, rip, *ENTRY_TEXT):
+            raise _unknown(thread, rip)
+        return None
+    if stack_top - size >= rsp >= thread.stack or _on_the_way_out(image, rip):
+        return None
+    if on_entry_stack:
         return _interrupted(image, note, top)
     if _within(image, rip, *SYSTEM_CALL):
         return _in_system_call(image, thread, note, stack_top)
-    if on_entry_stack or _within(image, rip, *ENTRY_TEXT):
-        raise KernelDataError(f"CPU {thread.cpu} was in entry code at {rip:#x} that this program does not know")
+    if _within(image, rip, *ENTRY_TEXT):
+        raise _unknown(thread, rip)
     return None
+
+
+def _unknown(thread: Thread, at: int) -> KernelDataError:
+    return KernelDataError(f"CPU {thread.cpu} was in entry code at {at:#x} that this program does not know")
 
 
 def _interrupted(image: Image, note: CpuNote, top: int) -> AtEntry:

@@ -6,6 +6,7 @@ import struct
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -147,15 +148,15 @@ def test_pt_regs_and_what_is_saved_elsewhere(
     assert found.origin == "the kernel stack (not running)"
 
 
-def registers(machine: Machine32, saved: dict[str, int], folder: Path, **options: object) -> Registers:
+def registers(machine: Machine32, saved: dict[str, int], folder: Path, **options: Any) -> Registers:
     """What is recovered of a thread whose pt_regs, 16 bytes below its stack's end, has these registers."""
     kept = [name for name in i386.PT_REGS if f"pt_regs.{name}" not in machine.lacking]
-    stack = machine.store(bytes(STACK_SIZE), PAGE_SIZE)
+    stack = options.setdefault("stack", machine.store(bytes(STACK_SIZE), PAGE_SIZE))
     top = stack + STACK_SIZE - 16
     data = struct.pack(f"<{len(kept)}I", *(saved[name] for name in kept))
     machine.memory.write(top - PAGE_OFFSET - len(data), data)
     task = machine.words(0, 0, 0, 0, 0, 0, 0x100, 0, 0x101, 0, top, 0)
-    of = thread(task=task, stack=stack, **options)
+    of = thread(task=task, **options)
     image = machine.image(folder)
     assert pt_regs(image) == tuple(kept)
     return ThreadRegisters(image).of(of)
@@ -185,15 +186,18 @@ def test_a_thread_that_was_running_in_the_kernel(machine: Machine32, tmp_path: P
     assert found.values == saved | {"gs": values["gs"]}
 
 
-def test_a_thread_at_the_kernels_door(machine: Machine32, tmp_path: Path) -> None:
-    """What is pushed there and what is not is not known: no registers are better than old ones."""
-    values = {name: 0x3000 + number for number, name in enumerate(i386.USER_REGS)}
-    values |= {"cs": KERNEL_CS, "eip": 0xC0801010}
+@pytest.mark.parametrize("door", [{"eip": 0xC0801010}, {"esp": -16 - 4}, {"esp": -16}])
+def test_a_thread_at_the_kernels_door(machine: Machine32, door: dict[str, int], tmp_path: Path) -> None:
+    """In the entry code, or with pt_regs pushed in part: no registers are better than old ones."""
+    stack = machine.store(bytes(STACK_SIZE), PAGE_SIZE)
+    values = {name: 0x3000 + number for number, name in enumerate(i386.USER_REGS)} | {"cs": KERNEL_CS}
+    values |= {name: at if name == "eip" else stack + STACK_SIZE + at for name, at in door.items()}
     machine.symbols |= {"__entry_text_start": 0xC0801000, "__entry_text_end": 0xC0802000}
     machine.notes = [cpu_note(77, values)]
-    found = registers(machine, values | {"cs": USER_CS}, tmp_path, active=True, cpu=0, pid=77)
+    running = {"active": True, "cpu": 0, "pid": 77, "stack": stack}
+    found = registers(machine, values | {"cs": USER_CS}, tmp_path, **running)
     assert found.values == {}
-    assert found.origin.startswith("not recovered: CPU 0 was in entry code at 0xc0801010")
+    assert found.origin.startswith(f"not recovered: CPU 0 was in entry code at {values['eip']:#x}")
 
 
 def test_the_kernel_is_where_its_page_table_maps_itself(machine: Machine32, tmp_path: Path) -> None:
