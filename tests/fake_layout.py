@@ -77,6 +77,7 @@ task_struct         tasks:16 pid:-4 tgid:-4 comm:16 mm:8 flags:4 __state:4 exit_
 rq                  curr:8
 inactive_task_frame ret_addr:8 bp:8 bx:8 r12:8 r13:8 r14:8 r15:8
 tss_struct          x86_tss.sp0:8 x86_tss.sp2:8
+elf_note_info       csigdata:128 files:24
 """
 
 # Structs of which only the size is known.

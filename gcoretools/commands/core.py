@@ -6,6 +6,7 @@ import sys
 from contextlib import AbstractContextManager
 
 from gcoretools.commands import progress, run, show
+from gcoretools.commands.account import Account
 from gcoretools.core.pattern import core_name
 from gcoretools.core.writer import new_file
 from gcoretools.records import Process, Regs, Thread
@@ -45,8 +46,11 @@ Options:
                take pages of executables and libraries that are not in memory from the files under DIR, which
                is laid out as the root of the dumped machine; only from a file with the build ID of the mapped
                one (where the dump does not hold that: of its size, and with the pages that the dump holds)
+  --strict     exit 1 when something of what is selected is not there; the cores are written all the same
   --gaps KIND  what gaps become: absent, or zero (zeros in the file) [default: absent]
-  -k VMLINUX   take the kernel's types and symbols from this file instead of the dump
+  -k FILE      take the kernel's types and symbols from this vmlinux or ISF file instead of the dump
+  --unwind FILE  call-frame information (.debug_frame or .eh_frame) of the kernel, in any ELF file: kernels up to
+               4.1 save only a part of the registers of a system call (not given: that of -k's vmlinux, if any)
   --no-cache   neither use nor fill the cache of kernel layouts ($XDG_CACHE_HOME/gcoretools)
   -v LEVEL     what to say on standard error: sum of 1 progress, 2 library errors, 4 page faults [default: 4]
   -h, --help   show this
@@ -67,7 +71,7 @@ def _core(arguments: run.Arguments, report: run.Report) -> None:
     chosen, zero = run.chosen_filter(arguments), run.gaps_are_zero(arguments)
     sysroot = run.sysroot(arguments, report)
     header, image = source.from_dump(arguments["VMCORE"], arguments["-k"], not arguments["--no-cache"])
-    recovery = Recovery(image)
+    recovery = Recovery(image, source.call_frames(image, arguments["--unwind"], arguments["-k"]))
 
     def output(process: Process) -> AbstractContextManager[int]:
         return new_file(core_name(arguments["-o"], process))
@@ -79,9 +83,12 @@ def _core(arguments: run.Arguments, report: run.Report) -> None:
 
     mapped = add_mappings(Tasks(image).selected(arguments["SELECTOR"]), image)
     records = progress.shown(add_pages(mapped, image, header.rules, chosen, True, sysroot))
-    for process in write_cores(header, run.tell_gaps(records, report), output, recover, zero):
+    account = Account(report, image.dump)
+    for process in write_cores(header, account.told(records), output, recover, zero):
         report.say(run.PROGRESS, f"pid {process.pid}: {process.comm}: done")
         show.saved(core_name(arguments["-o"], process))
+    if arguments["--strict"]:
+        account.demand_whole()
 
 
 if __name__ == "__main__":

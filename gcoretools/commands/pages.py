@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from gcoretools.commands import run
+from gcoretools.commands.account import Account
 from gcoretools.stages.pages import add_pages
 
 USAGE = """gc-pages: extract the memory of processes from a kernel crash dump, as much as the filter selects.
@@ -16,7 +17,7 @@ Usage:
 
 Reads a stream from gc-maps on standard input and the dump that it names. Adds to each `vma` how much of it is
 selected, then one `extent` for each run of memory (data, zero, or a gap with its reason), then the data.
-On a terminal: the extents as a table.
+On a terminal: the extents as a table. Standard error tells what is missing, with -v 1 the account of each mapping.
 
 Options:
   -f FILTER    what to select: the sum of these numbers, or their names with commas
@@ -31,6 +32,7 @@ Options:
                take pages of executables and libraries that are not in memory from the files under DIR, which
                is laid out as the root of the dumped machine; only from a file with the build ID of the mapped
                one (where the dump does not hold that: of its size, and with the pages that the dump holds)
+  --strict     exit 1 when something of what is selected is not there; what is there is written all the same
   --dump PATH  the dump, when it is no longer where the stream says
   -v LEVEL     what to say on standard error: sum of 1 progress, 2 library errors, 4 page faults [default: 4]
   -h, --help   show this
@@ -40,6 +42,7 @@ Examples:
   gc-maps vmcore 12345 | gc-pages -f 21 | gc-elf > core.12340
   gc-pages -f AP,AS,ELF < maps.gc > pages.gc
   gc-pages < maps.gc | gc-cat
+  gc-pages --strict -v 1 < maps.gc > pages.gc
   gc-pages --sysroot /srv/images/web7 < maps.gc > pages.gc
 """
 
@@ -53,8 +56,11 @@ def _pages(arguments: run.Arguments, report: run.Report) -> None:
     chosen = run.chosen_filter(arguments)
     sysroot = run.sysroot(arguments, report)
     header, image, records = run.from_stream(arguments)
+    account = Account(report, image.dump)
     planned = add_pages(records, image, header.rules, chosen, sysroot=sysroot)
-    run.emit(header, run.tell_gaps(planned, report), report)
+    run.emit(header, account.told(planned), report)
+    if arguments["--strict"]:
+        account.demand_whole()
 
 
 if __name__ == "__main__":

@@ -50,8 +50,12 @@ class Report:
 
     def say(self, kind: int, sentence: str) -> None:
         """A sentence of a kind, when that kind is asked for."""
-        if self._level & kind:
+        if self.says(kind):
             tell(self.name, sentence)
+
+    def says(self, kind: int) -> bool:
+        """Whether that kind is asked for."""
+        return bool(self._level & kind)
 
     def registers(self, regs: Regs) -> None:
         """Tell where a thread's registers came from; what is not to be had as an error, each reason of the
@@ -185,18 +189,6 @@ def tell_origins(records: Iterable[Record], report: Report) -> Iterator[Record]:
     for record in records:
         if isinstance(record, Regs):
             report.registers(record)
-        yield record
-
-
-def tell_gaps(records: Iterable[Record], report: Report) -> Iterator[Record]:
-    """The records, with what could not be found of a process's memory told at its end."""
-    process = None
-    for record in records:
-        if isinstance(record, Process):
-            process = record
-        elif isinstance(record, Done) and process and record.gaps:
-            account = ", ".join(f"{size >> 10} KiB {reason}" for reason, size in sorted(record.gaps.items()))
-            report.say(PAGE_FAULTS, f"pid {process.pid}: gaps: {account}")
         yield record
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
 
@@ -86,11 +86,9 @@ def _regs(regs: Regs) -> str:
 
 
 def _vma(vma: Vma) -> str:
-    allowed = "".join(letter if vma.flags & bit else "-" for bit, letter in PERMISSIONS)
-    allowed += "s" if vma.flags & VM_SHARED else "p"
     size = "-" if vma.dump_size < 0 else vma.dump_size >> 10
     where = f"{vma.start:16x} {vma.size >> 10:10} {size:>10}"
-    return f"  {where} {allowed} {vma.category:7} {vma.offset:8x} {one_line(vma.name)}"
+    return f"  {where} {permissions(vma)} {vma.category:7} {vma.offset:8x} {one_line(vma.name)}"
 
 
 def _extent(extent: Extent) -> str:
@@ -104,8 +102,7 @@ def _pages(pages: Pages) -> str:
 def _done(done: Done) -> str:
     if not (done.data or done.zero or done.gaps):
         return ""  # no stage has planned its memory yet
-    gaps = "".join(f", {size >> 10} KiB {reason}" for reason, size in done.gaps.items())
-    return f"  done {done.tgid}: {done.data >> 10} KiB data, {done.zero >> 10} KiB zero{gaps}"
+    return f"  done {done.tgid}: {totals(done.data, done.zero, done.gaps)}"
 
 
 def _header(header: Header) -> str:
@@ -127,6 +124,18 @@ def _foreign(record: Record) -> str:
 def saved(path: Path) -> None:
     """Print that a core has been written, as crash's gcore does."""
     print(f"Saved {one_line(printable(str(path)))}", flush=True)
+
+
+def permissions(vma: Vma) -> str:
+    """As in /proc/PID/maps: rwx and whether it is shared."""
+    allowed = "".join(letter if vma.flags & bit else "-" for bit, letter in PERMISSIONS)
+    return allowed + ("s" if vma.flags & VM_SHARED else "p")
+
+
+def totals(data: int, zero: int, gaps: Mapping[str, int]) -> str:
+    """Bytes of memory by what they are, gaps by their reason, as words."""
+    missing = "".join(f", {size >> 10} KiB {reason}" for reason, size in gaps.items())
+    return f"{data >> 10} KiB data, {zero >> 10} KiB zero{missing}"
 
 
 def one_line(text: str) -> str:

@@ -26,6 +26,9 @@ EXCLUDED, NO_MEMORY, LOST, DAMAGED = range(4)
 
 _ZERO = bytes(PAGE_SIZE)
 
+# makedumpfile(8): the bits of -d that leave out memory of processes.
+USER_MEMORY = {2: "page caches", 4: "page caches with private data", 8: "user pages"}
+
 
 class KdumpDump(Dump):
     """A dump whose pages are compressed one by one, each behind its descriptor.
@@ -50,7 +53,9 @@ class KdumpDump(Dump):
         self._before = self._held.rank(self.first)
         self._pages = KdumpPages(path, data, headers, self._held.rank(self.end) - self._before)
         self._cache: OrderedDict[int, bytes] = OrderedDict()
-        self.reasons = _reasons(headers, self._exists.total - self._held.total)
+        excluded = self._exists.total - self._held.total
+        self.reasons = _reasons(headers, excluded)
+        self.remedy = _remedy(headers.dump_level) if excluded else ""
 
     def present(self, pfns: Pfns) -> NDArray[np.bool_]:
         """Which of these page frames the second bitmap has, with a descriptor that can be."""
@@ -145,3 +150,12 @@ def _reasons(headers: Headers, excluded: int) -> tuple[str, ...]:
     level = f"excluded from the dump (makedumpfile -d {headers.dump_level})"
     lost = "not in the dump, which is incomplete (its writer ran out of space)"
     return (level if excluded else nowhere), nowhere, lost, "damaged in the dump (its place there cannot be)"
+
+
+def _remedy(level: int) -> str:
+    """What of a process's memory a dump level leaves out, and the level that does not."""
+    left_out = [f"{what} ({bit})" for bit, what in USER_MEMORY.items() if level & bit]
+    if not left_out:
+        return ""
+    kept = level & ~sum(USER_MEMORY)
+    return f"makedumpfile -d {level} leaves out {', '.join(left_out)}: -d {kept} keeps all memory of processes"

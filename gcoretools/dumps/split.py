@@ -24,7 +24,8 @@ class SplitDump(Dump):
         self.path = path
         self._parts = sorted(map(_part, parts), key=lambda part: part.first)
         self._check()
-        self.notes, self.reasons = self._parts[0].notes, self._parts[0].reasons
+        first = self._parts[0]
+        self.notes, self.reasons, self.remedy = first.notes, first.reasons, first.remedy
         self.fingerprint = digest(b"split", *(part.fingerprint.encode() for part in self._parts))
         self._firsts = np.array([part.first for part in self._parts], np.uint64)
 

@@ -80,7 +80,8 @@ def test_what_is_said(runner: Runner) -> None:
     lines = ended.err.splitlines()
     assert [line.partition(": ")[0] for line in lines] == ["gc-core"] * len(lines)
     assert [line for line in lines if re.match("gc-core: thread 10[012]: registers from ", line)] == lines[:3]
-    assert lines[-2].startswith("gc-core: pid 100: gaps: ")
+    assert re.match(r"gc-core: pid 100: \d+ KiB data, \d+ KiB zero, \d+ KiB ", lines[-2])
+    assert any(line.startswith("gc-core: pid 100: 400000-402000 r-xp /bin/cat: 4 KiB data") for line in lines)
     assert lines[-1] == "gc-core: pid 100: cat: done"
 
 

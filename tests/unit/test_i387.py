@@ -31,7 +31,7 @@ def words(data: bytes) -> tuple[int, ...]:
 
 def test_a_64_bit_kernel_shows_the_threads_own_segments() -> None:
     registers = [ONE, NOTHING, INFINITY, TINY, UNNORMAL, *[NOTHING] * 3]
-    found = fsave(image(3, 0b11111000, registers, struct.pack("<QQ", 0x1_0804_8000, 0x804A000)), (0x23, 0x2B))
+    found = fsave(image(3, 0b11111000, registers, struct.pack("<QQ", 0x1_0804_8000, 0x804A000)), (0x23, 0xFFFF002B))
     tags = [EMPTY, EMPTY, EMPTY, VALID, ZERO, SPECIAL, SPECIAL, SPECIAL]
     twd = 0xFFFF0000 | sum(tag << 2 * i for i, tag in enumerate(tags))
     assert words(found) == (0xFFFF037F, 0xFFFF1800, twd, 0x08048000, 0x23, 0x804A000, 0xFFFF002B)
