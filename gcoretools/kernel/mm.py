@@ -107,7 +107,7 @@ def _hashed_filter(image: Image, mm: int) -> int:
             entry = image.struct("mm_flags", node - image.member("mm_flags.hlist").offset)
             if entry["mm"] == mm:
                 return entry["flags"] & FILTER_MASK
-            node = entry["hlist"]
+            node = entry.pointer("hlist")
     return USUAL_FILTER
 
 
