@@ -35,6 +35,7 @@ MEMBERS = {
     "pt_regs.fs": Member(36, 4),
     "pt_regs.gs": Member(40, 4),
     "task_struct.flags": Member(44, 4),
+    "task_struct.last_siginfo": Member(20, 4),
     "task_struct.thread.i387": Member(48, 512),
     "cpuinfo_x86.x86_capability": Member(4, 80),
     "maple_tree.ma_root": Member(8, 4),

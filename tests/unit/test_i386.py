@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gcoretools.arch import architecture, i386
+from gcoretools.arch import architecture, i386, ia32
 from gcoretools.arch.i387 import fxsave_head
 from gcoretools.core.formats import core_format
 from gcoretools.dumps import Note, open_dump
@@ -16,6 +16,7 @@ from gcoretools.errors import LayoutError
 from gcoretools.kernel import cpu, maple_tree
 from gcoretools.kernel.path import Paths, Root
 from gcoretools.kernel.regsets import NT_PRFPREG, NT_PRXFPREG, ThreadRegsets
+from gcoretools.kernel.siginfo import signal_of
 from gcoretools.kernel.vma import Mappings
 from gcoretools.layout.machine import describe, locate
 from tests.fake_i386 import KERNEL_CS, NO_CALL, PAGE_OFFSET, USER_CS, Machine32, cpu_note, registers
@@ -119,6 +120,15 @@ def test_what_a_cpu_without_fxsave_saves(
         assert data == {NT_PRFPREG: fxsave_head(area), NT_PRXFPREG: area}
     else:
         assert data == {NT_PRFPREG: area[:108]}
+
+
+def test_siginfo_of_a_thread_before_its_tracer(machine: Machine32, tmp_path: Path) -> None:
+    """32 bytes; what stands behind them is not of it."""
+    info = (11).to_bytes(4, "little") + bytes(range(28))
+    task = machine.words(0, 0, 0, 0, 0, machine.store(info + b"not of it"), 0)
+    image = machine.image(tmp_path)
+    assert signal_of(image, image.struct("task_struct", task)) == (11, info.ljust(128, b"\0"))
+    assert (i386.CORE.compat, ia32.CORE.compat) == (False, True)
 
 
 @pytest.mark.parametrize(("own", "names"), [(0xFFFFE000, ["[vdso]"]), (0xB7FFF000, []), (None, ["[vdso]"])])
