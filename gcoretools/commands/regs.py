@@ -48,7 +48,8 @@ def _regs(arguments: run.Arguments, report: run.Report) -> None:
     if records is None:
         records = Tasks(image).selected(arguments["SELECTOR"])
     cfi = source.call_frames(image, arguments["--unwind"], arguments["-k"])
-    run.emit(header, run.tell_origins(add_registers(records, image, cfi), report), report)
+    told = run.tell_origins(add_registers(records, image, cfi), report)
+    run.emit(header, told, report, run.head(arguments))
 
 
 if __name__ == "__main__":
