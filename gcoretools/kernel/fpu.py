@@ -65,7 +65,7 @@ class FpuStates:
     def __init__(self, image: Image, user_size: int) -> None:
         self._image = image
         self.tables = xsave_tables(image, user_size) if user_size else None
-        self._least = FSAVE_SIZE if has_feature(image, FXSR) is False else FXSAVE_SIZE
+        self._least = _least_size(image)
         self._area_size = _area_size(image) if user_size else self._least
         self._needs_load = _needs_load_bit(image)
 
@@ -113,6 +113,11 @@ class FpuStates:
         if aside or (self._needs_load and task["thread_info.flags"] & self._needs_load):
             return f"from memory (running in the kernel on CPU {thread.cpu}, saved before)"
         return f"stale: from memory as last saved; CPU {thread.cpu} had the current ones"
+
+
+def _least_size(image: Image) -> int:
+    """Bytes of the state where the CPU has no XSAVE; every 64-bit one has FXSAVE."""
+    return FSAVE_SIZE if image.pointer_size == 4 and has_feature(image, FXSR) is False else FXSAVE_SIZE
 
 
 def _has_used(task: Struct) -> bool:
