@@ -31,8 +31,7 @@ def fsave(fxsave: bytes, segments: tuple[int, int] | None, *, by_stack: bool = T
             stack for those of the registers.
     Raises KernelDataError when the image is too short.
     """
-    if len(fxsave) < ST_SPACE + 8 * SLOT:
-        raise KernelDataError(f"the FXSAVE image has {len(fxsave)} bytes: it is cut")
+    _check(fxsave)
     if segments:
         cwd, swd, present, _, ip, dp = FXSAVE_HEAD.unpack_from(fxsave)
         pointers = (ip & 0xFFFFFFFF, segments[0] & 0xFFFFFFFF, dp & 0xFFFFFFFF, segments[1])
@@ -61,3 +60,21 @@ def _tag(register: bytes) -> int:
     if exponent == 0 and significand == 0:
         return ZERO
     return VALID if exponent not in (0, 0x7FFF) and significand >> 63 else SPECIAL
+
+
+def fxsave_head(fxsave: bytes) -> bytes:
+    """NT_PRFPREG of 32-bit kernels before 2.6.25: the head as FXSAVE left it, and the registers (copy_fpu_fxsave).
+
+    Raises KernelDataError when the image is too short.
+    """
+    _check(fxsave)
+    return fxsave[: FSAVE_HEAD.size] + _registers(fxsave)
+
+
+def _check(fxsave: bytes) -> None:
+    if len(fxsave) < ST_SPACE + 8 * SLOT:
+        raise KernelDataError(f"the FXSAVE image has {len(fxsave)} bytes: it is cut")
+
+
+def _registers(fxsave: bytes) -> bytes:
+    return b"".join(fxsave[ST_SPACE + SLOT * i :][:REGISTER] for i in range(8))

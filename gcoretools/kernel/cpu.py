@@ -66,3 +66,17 @@ def current_task(image: Image) -> int:
     if cpu not in tasks:
         raise KernelDataError(f"the dump does not hold the runqueue of CPU {cpu}: name a PID")
     return tasks[cpu]
+
+
+def has_feature(image: Image, number: int) -> bool | None:
+    """Whether the boot CPU has an X86_FEATURE_ by its number; None when the kernel does not tell.
+
+    The number is 32 times the word of x86_capability, plus the bit (arch/x86/include/asm/cpufeatures.h).
+    """
+    if not image.has("boot_cpu_data", "cpuinfo_x86.x86_capability"):
+        return None
+    at = image.struct("cpuinfo_x86", image.symbol("boot_cpu_data")).at("x86_capability")
+    try:
+        return bool(image.memory.integer(at + number // 32 * 4, 4) >> number % 32 & 1)
+    except (KernelDataError, PageAbsent):
+        return None

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import struct
 from dataclasses import dataclass
 
 from gcoretools.errors import KernelDataError, PageAbsent
+from gcoretools.kernel import entry, entry_32
 from gcoretools.kernel.cpu_notes import CpuNote, CpuNotes
-from gcoretools.kernel.entry import AtEntry, at_entry
+from gcoretools.kernel.entry import AtEntry
 from gcoretools.kernel.fast_path import SYSTEM_CALL, Completed, completed
 from gcoretools.kernel.image import Image, Struct
+from gcoretools.kernel.pt_regs import pt_regs, read_pt_regs
 from gcoretools.kernel.segments import bases, saves_bases
 from gcoretools.kernel.unwind import Rules
 from gcoretools.records import Thread
 
-# Bits of a segment selector.
-SELECTOR = 0xFFFF
+# Who knows the entry code, by the size of a pointer.
+AT_ENTRY = {8: entry.at_entry, 4: entry_32.at_entry}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ class ThreadRegisters:
         try:
             task = self._image.struct("task_struct", thread.task)
             top = self._top(thread, task)
-            door = at_entry(self._image, thread, note, top) if note else None
+            door = AT_ENTRY[self._image.pointer_size](self._image, thread, note, top) if note else None
             saved = door.values if door else self._saved(top)
             rest = None if door else self._rest(thread, saved, top, note)
             saved = self._checked(rest.values if rest else saved, top)
@@ -69,13 +70,7 @@ class ThreadRegisters:
 
     def _saved(self, top: int) -> dict[str, int]:
         """pt_regs at the top of the kernel stack, as the last entry from user mode left them."""
-        names = self._pt_regs
-        size = self._image.pointer_size * len(names)
-        at = top - size
-        values = struct.unpack(f"<{len(names)}{self._arch.CORE.word}", self._image.memory.read(at, size))
-        registers = dict(zip(names, values, strict=True))
-        registers |= {name: registers[name] & SELECTOR for name in self._arch.SELECTORS if name in registers}
-        return registers
+        return read_pt_regs(self._image, self._pt_regs, top)
 
     def _rest(self, thread: Thread, saved: dict[str, int], top: int, note: CpuNote | None) -> Completed | None:
         """What the entry code did not save of a thread; None where it saves everything."""
@@ -113,13 +108,6 @@ def _told(rest: Completed | None) -> str:
         return ""
     how = f"; callee-saved ones {rest.how}" if rest.how else ""
     return f"{how}; not recovered: {', '.join(rest.lost)} ({rest.why})" if rest.lost else how
-
-
-def pt_regs(image: Image) -> tuple[str, ...]:
-    """The registers that this kernel's struct pt_regs has, in its order."""
-    arch = image.arch
-    absent = {name for name in arch.SAVED_SEGMENTS if name in arch.PT_REGS and not image.has(f"pt_regs.{name}")}
-    return tuple(name for name in arch.PT_REGS if name not in absent)
 
 
 def _saved_apart(image: Image, names: tuple[str, ...]) -> dict[str, str]:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from gcoretools.arch import xsave
-from gcoretools.arch.i387 import FSAVE_SIZE, RESERVED, fsave
+from gcoretools.arch.i387 import FSAVE_SIZE, RESERVED, fsave, fxsave_head
 from gcoretools.arch.tls import DESCRIPTOR_SIZE, user_desc
 from gcoretools.errors import DumpError, KernelDataError, LayoutError
 from gcoretools.kernel.fpu import FpuState, FpuStates
@@ -161,7 +161,13 @@ def _user_size(sets: tuple[Regset, ...]) -> int:
 
 
 def _fxsave(image: Image, source: _Source) -> bytes | None:
-    return xsave.fxsave(source.state.area, source.tables) if source.state else None
+    if source.state is None or _is_fsave(source.state):
+        return None
+    return xsave.fxsave(source.state.area, source.tables)
+
+
+def _is_fsave(state: FpuState) -> bool:
+    return len(state.area) < xsave.FXSAVE_SIZE
 
 
 def _prxfpreg(image: Image, source: _Source) -> bytes | None:
@@ -174,11 +180,14 @@ def _prxfpreg(image: Image, source: _Source) -> bytes | None:
 
 
 def _prfpreg(image: Image, source: _Source) -> bytes | None:
+    if source.state and _is_fsave(source.state):
+        return source.state.area
     image_ = _fxsave(image, source)
     if image_ is None or source.bits == 64:
         return image_
-    segments = _x87_segments(image, source) if image.arch.CORE.bits == 64 else None
-    return fsave(image_, segments, by_stack=not without_thread_groups(image))
+    if image.arch.CORE.bits == 64:
+        return fsave(image_, _x87_segments(image, source), by_stack=not without_thread_groups(image))
+    return fsave(image_, None) if _has_views(image) else fxsave_head(image_)
 
 
 def _x87_segments(image: Image, source: _Source) -> tuple[int, int]:

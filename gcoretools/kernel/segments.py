@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from gcoretools.arch.tls import DESCRIPTOR_SIZE, segment_base
 from gcoretools.arch.x86_64 import TLS_FIRST
-from gcoretools.errors import KernelDataError, PageAbsent
+from gcoretools.errors import KernelDataError
+from gcoretools.kernel.cpu import has_feature
 from gcoretools.kernel.image import Image, Struct
 
 # A selector's bits: the table that its descriptor is in (else the GDT), and the descriptor's number.
@@ -20,8 +21,8 @@ OLD_TLS_FIRST = 11
 # Each base, and the selector that leads to it when it is not the null selector.
 SELECTORS = {"fs_base": "fs", "gs_base": "gs"}
 
-# X86_FEATURE_FSGSBASE: the word of x86_capability, in bytes, and the bit in it.
-FSGSBASE_WORD, FSGSBASE_BIT = 4 * 9, 1 << 0
+# X86_FEATURE_FSGSBASE.
+FSGSBASE = 9 * 32 + 0
 
 
 def selected_base(selector: int, thread_table: bytes, local_table: bytes, tls_first: int = TLS_FIRST) -> int:
@@ -42,11 +43,7 @@ def saves_bases(image: Image) -> bool:
     """Whether the kernel saves the bases themselves, whatever the selectors (FSGSBASE, 5.9)."""
     if not image.has("x86_gsbase_read_cpu_inactive", "boot_cpu_data", "cpuinfo_x86.x86_capability"):
         return False
-    at = image.struct("cpuinfo_x86", image.symbol("boot_cpu_data")).at("x86_capability")
-    try:
-        return bool(image.memory.integer(at + FSGSBASE_WORD, 4) & FSGSBASE_BIT)
-    except (KernelDataError, PageAbsent):
-        return True
+    return has_feature(image, FSGSBASE) is not False
 
 
 def bases(image: Image, task: Struct, selectors: dict[str, int]) -> dict[str, int]:

@@ -164,6 +164,8 @@ class Mappings:
     def _gate(self) -> Vma | None:
         """The page that is no mapping of the process, but has a segment in its core (get_gate_vma)."""
         image = self._image
+        if image.pointer_size == 4:
+            return self._gate_i386()
         if self._bits == 32:
             # ELF_CORE_EXTRA_PHDRS of arch/x86_64/ia32/ia32_binfmt.c, until the page became a mapping (2.6.18).
             found = image.has("syscall32_page") and without_thread_groups(image)
@@ -178,6 +180,14 @@ class Mappings:
         if image.memory.integer(image.symbol("vsyscall_mode"), 4) == VSYSCALL_NONE:
             return None
         return _page(gate["vm_start"], gate["vm_flags"], "special", "[vsyscall]")
+
+    def _gate_i386(self) -> Vma | None:
+        """The [vdso] page of all processes, where they have none of their own (CONFIG_COMPAT_VDSO, and 2.6.9)."""
+        if not self._image.has("gate_vma"):
+            return None
+        start = self._image.struct("vm_area_struct", self._image.symbol("gate_vma"))["vm_start"]
+        own = self._mm["context.vdso"] if self._mm.has("context.vdso") else start
+        return _page(start, VM_READ | VM_EXEC, "special", "[vdso]", faultable=True) if start == own else None
 
 
 def _page(start: int, flags: int, category: str, name: str, *, faultable: bool = False) -> Vma:

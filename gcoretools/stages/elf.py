@@ -178,7 +178,7 @@ def _process_notes(
     yield notes.note("CORE", notes.NT_PRPSINFO, notes.prpsinfo(process, form))
     if process.task_struct:
         yield notes.note("CORE", notes.NT_TASKSTRUCT, process.task_struct)
-    if first.siginfo and form.bits == 64 and rules.get("siginfo_note", True):  # a 32-bit core wants another form
+    if first.siginfo and not form.compat and rules.get("siginfo_note", True):
         yield notes.note("CORE", notes.NT_SIGINFO, first.siginfo)
     yield notes.note("CORE", notes.NT_AUXV, process.auxv)
     if rules.get("file_note", True):

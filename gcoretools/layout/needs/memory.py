@@ -75,6 +75,6 @@ SYMBOLS: tuple[Need, ...] = (
     # The vdso, until it was a struct vdso_image: its pages, and of 2.6.9 the one of 32-bit processes
     maybe("special_mapping_vmops"),
     maybe("vdso_pages"),
-    maybe("vdso32_pages", "syscall32_pages"),
+    maybe("vdso32_pages", "syscall32_pages", "syscall_pages"),
     maybe("syscall32_page"),
 )

@@ -109,5 +109,8 @@ SYMBOLS: tuple[Need, ...] = (
     maybe("entry_SYSCALL_64"),
     maybe("syscall_return_via_sysret"),
     maybe("swapgs_restore_regs_and_return_to_usermode"),  # 8a055d7f411d (4.15)
+    # ... and that of i386 (arch/x86/entry/entry_32.S)
+    maybe("system_call", "entry_INT80_32"),  # 905a36a28518 (4.4) renamed both
+    maybe("sysenter_entry", "ia32_sysenter_target", "entry_SYSENTER_32"),
     maybe("cpu_tss_rw"),  # c482feefe1ae (4.15)
 )
