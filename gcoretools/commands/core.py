@@ -13,11 +13,11 @@ from gcoretools.errors import PageCorrupt
 from gcoretools.kernel.image import Image
 from gcoretools.kernel.swap.swap import Swap
 from gcoretools.records import Process, Regs, Thread
+from gcoretools.stages import source
 from gcoretools.stages.elf import write_cores
 from gcoretools.stages.maps import add_mappings
 from gcoretools.stages.pages import add_pages
 from gcoretools.stages.regs import Recovery
-from gcoretools.stages.source import verified
 from gcoretools.stages.tasks import Tasks
 
 USAGE = """gc-core: write the ELF cores of processes in a kernel crash dump, each to a file of its own.
@@ -53,7 +53,9 @@ Options:
                one (where the dump does not hold that: of its size, and with the pages that the dump holds)
   --strict     exit 1 when something of what is selected is not there; the cores are written all the same
   --gaps KIND  what gaps become: absent, or zero (zeros in the file) [default: absent]
-  -k VMLINUX   take the kernel's types and symbols from this file instead of the dump
+  -k FILE      take the kernel's types and symbols from this vmlinux or ISF file instead of the dump
+  --unwind FILE  call-frame information (.debug_frame or .eh_frame) of the kernel, in any ELF file: kernels up to
+               4.1 save only a part of the registers of a system call (not given: that of -k's vmlinux, if any)
   --no-cache   neither use nor fill the cache of kernel layouts ($XDG_CACHE_HOME/gcoretools)
   -v LEVEL     what to say on standard error: sum of 1 progress, 2 library errors, 4 page faults [default: 4]
   -h, --help   show this
@@ -75,7 +77,7 @@ def _core(arguments: run.Arguments, report: run.Report) -> None:
     sysroot = run.sysroot(arguments, report)
     header, image = run.from_dump(arguments, report)
     images = run.swap_images(arguments)
-    recovery = Recovery(image)
+    recovery = Recovery(image, source.call_frames(image, arguments["--unwind"], arguments["-k"]))
 
     def output(process: Process) -> AbstractContextManager[int]:
         return new_file(core_name(arguments["-o"], process))
@@ -102,7 +104,7 @@ def _core(arguments: run.Arguments, report: run.Report) -> None:
         take(image, arguments["SELECTOR"])
     except PageCorrupt as error:
         report.say(run.PAGE_FAULTS, f"{error}: once more, with every page tried before")
-        take(verified(image), arguments["SELECTOR"][taken:])
+        take(source.verified(image), arguments["SELECTOR"][taken:])
     if arguments["--strict"]:
         account.demand_whole()
 
