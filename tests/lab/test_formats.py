@@ -93,22 +93,21 @@ MADE: dict[str, Callable[[Path, Path], str]] = {
 
 
 def data_of(path: Path) -> str:
-    """A digest of all that a sparse file holds, and where."""
+    """A digest of all pages of a sparse file that are not zero, and where they are: holes do not matter."""
     digest = hashlib.sha256()
     size, at = path.stat().st_size, 0
     with path.open("rb") as file:
         while at < size:
             try:
-                at = os.lseek(file.fileno(), at, os.SEEK_DATA)
+                at = os.lseek(file.fileno(), at, os.SEEK_DATA) & -PAGE_SIZE
             except OSError:  # there is nothing but a hole
                 break
             end = os.lseek(file.fileno(), at, os.SEEK_HOLE)
             os.lseek(file.fileno(), at, os.SEEK_SET)
-            while at < end:
-                data = file.read(min(end - at, 1 << 20))
-                if any(data):
-                    digest.update(b"%d %s" % (at, data))
-                at += len(data)
+            for start in range(at, end, PAGE_SIZE):
+                if any(page := file.read(PAGE_SIZE)):
+                    digest.update(b"%d %s" % (start, page))
+            at = -(-end // PAGE_SIZE) * PAGE_SIZE
     return f"{size} {digest.hexdigest()}"
 
 
