@@ -18,7 +18,7 @@ import sys
 import traceback
 from typing import Any, NoReturn
 
-NAMES = ("tasks", "maps", "regs", "pages", "elf", "cat", "core")
+NAMES = ("tasks", "maps", "regs", "pages", "elf", "cat", "core", "trim")
 COMMANDS = {f"gc-{name}": importlib.import_module(f"gcoretools.commands.{name}") for name in NAMES}
 
 

@@ -45,7 +45,7 @@ def _maps(arguments: run.Arguments, report: run.Report) -> None:
     header, image, records = run.opened(arguments)
     if records is None:
         records = Tasks(image).selected(arguments["SELECTOR"])
-    run.emit(header, add_mappings(records, image), report)
+    run.emit(header, add_mappings(records, image), report, run.head(arguments))
 
 
 if __name__ == "__main__":

@@ -58,7 +58,7 @@ def _pages(arguments: run.Arguments, report: run.Report) -> None:
     header, image, records = run.from_stream(arguments)
     account = Account(report, image.dump)
     planned = add_pages(records, image, header.rules, chosen, sysroot=sysroot)
-    run.emit(header, account.told(planned), report)
+    run.emit(header, account.told(planned), report, run.settings(arguments, "--sysroot", filter=chosen))
     if arguments["--strict"]:
         account.demand_whole()
 

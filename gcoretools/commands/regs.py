@@ -44,7 +44,7 @@ def _regs(arguments: run.Arguments, report: run.Report) -> None:
     header, image, records = run.opened(arguments)
     if records is None:
         records = Tasks(image).selected(arguments["SELECTOR"])
-    run.emit(header, run.tell_origins(add_registers(records, image), report), report)
+    run.emit(header, run.tell_origins(add_registers(records, image), report), report, run.head(arguments))
 
 
 if __name__ == "__main__":

@@ -144,9 +144,9 @@ def opened(arguments: Arguments) -> tuple[Header, Image, Iterator[Record] | None
     return from_stream(arguments)
 
 
-def from_stream(arguments: Arguments) -> tuple[Header, Image, Iterator[Record]]:
-    """The header of the stream on standard input, the dump that it names, and the records behind it."""
-    records = read()
+def from_stream(arguments: Arguments, file: str | None = None) -> tuple[Header, Image, Iterator[Record]]:
+    """The header of a stream, of a file or on standard input, the dump that it names, and the other records."""
+    records = read(file)
     header = next(records)
     assert isinstance(header, Header)
     return header, source.from_header(header, arguments["--dump"]), records
@@ -171,9 +171,27 @@ def gaps_are_zero(arguments: Arguments) -> bool:
     return bool(arguments["--gaps"] == "zero")
 
 
-def emit(header: Header, records: Iterable[Record], report: Report) -> None:
-    """Hand records on: as a table to a terminal, as a stream to everything else."""
-    header.history.append({"stage": report.name, "version": VERSION, "arguments": sys.argv[1:]})
+def head(arguments: Arguments, **more: object) -> dict[str, object]:
+    """The settings of a stage at the head of a pipe; of another there are none."""
+    if not arguments["VMCORE"]:
+        return {}
+    return settings(arguments, "-k", selectors=arguments["SELECTOR"], **more)
+
+
+def settings(arguments: Arguments, *paths: str, **more: object) -> dict[str, object]:
+    """The settings of a stage: options that name files, with paths that are good from any folder, and others."""
+    named = {option.lstrip("-"): arguments[option] for option in paths}
+    return {option: path and str(Path(path).resolve()) for option, path in named.items()} | more
+
+
+def emit(header: Header, records: Iterable[Record], report: Report, settings: dict[str, object]) -> None:
+    """Hand records on: as a table to a terminal, as a stream to everything else.
+
+    Args:
+        settings: what the arguments came to: all that gc-trim needs to do the same once more.
+    """
+    stage = {"stage": report.name, "version": VERSION, "arguments": sys.argv[1:], "settings": settings}
+    header.history.append(stage)
     if sys.stdout.isatty():
         show.table(_told(records, report))
         return

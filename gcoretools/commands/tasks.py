@@ -54,7 +54,8 @@ def _tasks(arguments: run.Arguments, report: run.Report) -> None:
     if sys.stdout.isatty():
         show.tasks(records)
     else:
-        run.emit(header, records, report)
+        settings = run.head(arguments, comm=arguments["--comm"], kernel_threads=arguments["-a"])
+        run.emit(header, records, report, settings)
 
 
 if __name__ == "__main__":

@@ -87,21 +87,28 @@ def core_order(vmas: Sequence[Vma], by_size: bool) -> list[Vma]:
 def segments(vma: Vma, extents: Iterable[Extent]) -> list[Segment]:
     """The segments of one mapping.
 
-    One, as the kernel writes it, when nothing is missing. A gap has no bytes in the file: the segment that
-    it stands in ends there in the file (p_filesz < p_memsz), and what follows the gap begins a new one.
+    One, as the kernel writes it, when nothing is missing: what the filter left out is in memory, not in the file
+    (p_filesz < p_memsz). A gap is in neither, for gdb shows zeros where a segment has no bytes in the file: the
+    segment ends before it, and what follows begins a new one.
     """
     flags = sum(p for vm, p in PERMISSIONS if vma.flags & vm)
-    found = []
-    start = end = file_end = vma.start
+    rows: list[list[int]] = []
+    end, top = vma.start, vma.start + vma.size
     for extent in extents:
-        if extent.what != "gap":
-            if file_end < end:
-                found.append(Segment(start, file_end - start, end - start, flags))
-                start = extent.start
-            file_end = extent.start + extent.size
         end = extent.start + extent.size
-    last = vma.start + vma.size
-    return [*found, Segment(start, max(file_end - start, 0), last - start, flags)]
+        if extent.what != "gap":
+            _reach(rows, extent.start, end)
+            rows[-1][1] = end
+    if end < top:
+        _reach(rows, end, top)
+    return [Segment(start, stored - start, to - start, flags) for start, stored, to in rows or [[vma.start] * 3]]
+
+
+def _reach(rows: list[list[int]], start: int, end: int) -> None:
+    """Let [start, end) be in memory: in the last of the rows (start, end in the file, end) or in one of its own."""
+    if not rows or rows[-1][2] < start:
+        rows.append([start, start, start])
+    rows[-1][2] = end
 
 
 def headers(

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 
 from gcoretools.arch import x86_64
 from gcoretools.arch.formats import CoreFormat
-from gcoretools.dumps.dump import PAGE_SIZE
+from gcoretools.dumps.dump import PAGE_SIZE, Note
+from gcoretools.dumps.notes import note_bytes
 from gcoretools.kernel.cred import OVERFLOW_ID
 from gcoretools.records import Process, Thread, Vma
 
@@ -19,8 +20,7 @@ PSINFO_STATES = "RSDTZW"
 
 def note(owner: str, kind: int, data: bytes) -> bytes:
     """An ELF note: header, owner and data, each padded to 4 bytes."""
-    name = _encoded(owner) + b"\0"
-    return struct.pack("<III", len(name), len(data), kind) + _padded(name) + _padded(data)
+    return note_bytes(Note(_encoded(owner).decode("latin-1"), kind, data))
 
 
 def prstatus(thread: Thread, registers: Sequence[int], fpvalid: bool, form: CoreFormat = x86_64.CORE) -> bytes:
@@ -71,7 +71,3 @@ def _words(words: Sequence[int], form: CoreFormat) -> bytes:
 
 def _encoded(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
-
-
-def _padded(data: bytes) -> bytes:
-    return data + bytes(-len(data) % 4)

@@ -13,6 +13,7 @@ from gcoretools.dumps.bitmap import Bitmap
 from gcoretools.dumps.dump import PAGE_SHIFT, PAGE_SIZE, Buffer, Dump, Note, Pfns, digest
 from gcoretools.dumps.kdump_headers import Headers, read_headers
 from gcoretools.dumps.kdump_pages import KdumpPages
+from gcoretools.dumps.left_out import read_left_out
 from gcoretools.dumps.mapping import FileBytes, bytes_at
 from gcoretools.dumps.notes import VMCOREINFO, bounded, joined, parse_notes
 
@@ -53,8 +54,9 @@ class KdumpDump(Dump):
         self._before = self._held.rank(self.first)
         self._pages = KdumpPages(path, data, headers, self._held.rank(self.end) - self._before)
         self._cache: OrderedDict[int, bytes] = OrderedDict()
+        self._left_out = read_left_out(path, self.notes)
         excluded = self._exists.total - self._held.total
-        self.reasons = _reasons(headers, excluded)
+        self.reasons = self._left_out.reasons if self._left_out else _reasons(headers, excluded)
         self.remedy = _remedy(headers.dump_level) if excluded else ""
 
     def present(self, pfns: Pfns) -> NDArray[np.bool_]:
@@ -64,7 +66,9 @@ class KdumpDump(Dump):
         return present
 
     def why(self, pfns: Pfns) -> NDArray[np.uint8]:
-        """Why they are absent: the bitmaps and the descriptors tell."""
+        """Why they are absent: the bitmaps and the descriptors tell, or whoever trimmed the dump."""
+        if self._left_out:
+            return self._left_out.why(pfns)
         why = np.where(self._exists.isset(pfns), np.uint8(EXCLUDED), np.uint8(NO_MEMORY))
         held = self._is_held(pfns)
         lost = self._pages.lost(self._indexes(pfns[held]))

@@ -21,7 +21,9 @@ Indexes = NDArray[np.int64]
 Row = tuple[int, int, int, int]
 """Page frame number, offset of the data in the file, its size, and flags."""
 
-_DESCRIPTOR = np.dtype([("offset", "<u8"), ("size", "<u4"), ("flags", "<u4"), ("page_flags", "<u8")])
+DESCRIPTOR = np.dtype([("offset", "<u8"), ("size", "<u4"), ("flags", "<u4"), ("page_flags", "<u8")])
+"""struct page_desc: where a page's data lies in the file, its size there, how it is compressed."""
+
 _LAST = 4096
 _KNOWN = np.zeros(COMPRESSED + 1, np.bool_)
 _KNOWN[[PLAIN, *DECOMPRESSORS]] = True
@@ -35,10 +37,10 @@ class KdumpPages:
         self._path = path
         self._data = data
         self._incomplete = headers.incomplete
-        have = max(len(data) - headers.descriptors, 0) // _DESCRIPTOR.itemsize
+        have = max(len(data) - headers.descriptors, 0) // DESCRIPTOR.itemsize
         count = min(count, have) if headers.incomplete else count
-        raw = bytes_at(data, headers.descriptors, count * _DESCRIPTOR.itemsize, f"{path}: page descriptors")
-        self._table: NDArray[np.void] = np.frombuffer(raw, dtype=_DESCRIPTOR)
+        raw = bytes_at(data, headers.descriptors, count * DESCRIPTOR.itemsize, f"{path}: page descriptors")
+        self._table: NDArray[np.void] = np.frombuffer(raw, dtype=DESCRIPTOR)
         last = self._table[-_LAST:]
         end = max(map(int.__add__, last["offset"].tolist(), last["size"].tolist()), default=0)
         if end > len(data) and not headers.incomplete:

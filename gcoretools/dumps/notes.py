@@ -43,6 +43,13 @@ def parse_notes(data: memoryview, where: str) -> Iterator[Note]:
         position = desc_at + _padded(desc_size)
 
 
+def note_bytes(note: Note) -> bytes:
+    """A note as it stands in a segment: header, owner and payload, each padded to 4 bytes."""
+    owner = note.owner.encode("latin-1") + b"\0"
+    head = _HEADER.pack(len(owner), len(note.desc), note.type)
+    return b"".join(part.ljust(_padded(len(part)), b"\0") for part in (head, owner, note.desc))
+
+
 def bounded(data: FileBytes, offset: int, size: int, where: str) -> memoryview:
     """`size` bytes of notes at `offset` of the file. Raises DumpError when that cannot be, or the file is cut."""
     if size > NOTES_LIMIT:

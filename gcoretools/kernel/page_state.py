@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 # DATA has its bytes in a page frame of the dump, STORED elsewhere in the dump, or beside it, IN_FILE in the mapped
-# file. They and ZERO, which was never touched, go into the core. EMPTY is asked for elsewhere. All others are gaps.
+# file. They and ZERO, which was never touched, go into the core. EMPTY is asked for elsewhere. All others are gaps;
+# EXCLUDED and all numbers above it are pages that the dump does not hold, one for each of its reasons (Dump.why).
 (
     DATA,
     STORED,
     IN_FILE,
     ZERO,
-    EXCLUDED,
     SWAPPED,
     NOT_MAPPED,
     NO_TABLE,
@@ -19,6 +19,7 @@ from __future__ import annotations
     POISONED,
     PRIVATE,
     EMPTY,
+    EXCLUDED,
 ) = range(14)
 
 WITH_BYTES = (DATA, STORED, IN_FILE)

@@ -78,7 +78,7 @@ class Residence:
         self._image = image
         self._process = process
         self._table = PageTable(image.dump, image.user_paging, process.page_table)
-        self.reasons = GAP_REASONS | {EXCLUDED: image.dump.absent_reason}
+        self.reasons = GAP_REASONS | {EXCLUDED + i: reason for i, reason in enumerate(image.dump.reasons)}
         self._swap = SwapEntries(image)
         self._caches = PageCaches(image, self._swap)
         self._stores: dict[int, Callable[[Words], Buffer]] = {DATA: image.dump.pages}
@@ -132,8 +132,9 @@ class Residence:
     def _runs(self, va: Words, state: NDArray[np.uint8], places: Words) -> Iterator[Piece]:
         """Pieces out of pages: cut where the state changes or an address is left out, as EMPTY ones are."""
         settle(self._swap, state, places)
-        missing = (state == DATA) & ~self._image.dump.present(places)
-        state[missing] = EXCLUDED
+        named = np.flatnonzero(state == DATA)
+        missing = named[~self._image.dump.present(places[named])]
+        state[missing] = EXCLUDED + self._image.dump.why(places[missing])
         if (state == EMPTY).any():
             va, state, places = (each[state != EMPTY] for each in (va, state, places))
         if not len(va):
@@ -192,7 +193,8 @@ class Residence:
                 image = self._image.struct("vdso_image", mm["context.vdso_image"])
                 pa, _ = self._image.memory.translate(image["data"] + at - vma.start)
                 frame = np.array([pa >> PAGE_SHIFT], np.uint64)
-                state = DATA if self._image.dump.present(frame)[0] else EXCLUDED
+                here = self._image.dump.present(frame)[0]
+                state = DATA if here else EXCLUDED + int(self._image.dump.why(frame)[0])
                 yield Piece(at, PAGE_SIZE, state, frame if state == DATA else _NO_PLACES)
             except (KernelDataError, PageAbsent):
                 yield from _plain(at, PAGE_SIZE, NOT_MAPPED)

@@ -99,7 +99,7 @@ def _segments(ours: CoreFile, kernels: CoreFile, missing: set[int]) -> Iterator[
     shift = ours.loads[0].offset - kernels.loads[0].offset
     for load in kernels.loads:
         mine: list[Segment] = []
-        while left and load.va <= left[0].va < load.va + load.memsz and len(mine) * PAGE < load.memsz:
+        while left and load.va <= left[0].va < load.va + load.memsz:
             mine.append(left.pop(0))
         if not any(page in missing for page in range(load.va, load.va + load.filesz, PAGE)):
             moved = [Segment(s.kind, s.flags, s.offset - shift, *_rest(s)) for s in mine]
@@ -110,7 +110,7 @@ def _segments(ours: CoreFile, kernels: CoreFile, missing: set[int]) -> Iterator[
         stored = sum(page not in missing for page in range(load.va, load.va + load.filesz, PAGE)) * PAGE
         shift -= load.filesz - stored
         same = all((s.flags, s.align, s.pa) == (load.flags, load.align, load.pa) for s in mine)
-        if not (same and _joined(mine) == (load.va, load.memsz) and sum(s.filesz for s in mine) == stored):
+        if not (same and _covers(mine, load, missing) and sum(s.filesz for s in mine) == stored):
             yield f"segment {load.va:#x} is {mine}, the kernel's {load}"
     yield from (f"segment {s.va:#x} is none of the kernel's" for s in left)
 
@@ -119,11 +119,10 @@ def _rest(segment: Segment) -> tuple[int, int, int, int, int]:
     return segment.va, segment.pa, segment.filesz, segment.memsz, segment.align
 
 
-def _joined(segments: list[Segment]) -> tuple[int, int] | None:
-    """Start and size of segments that follow each other without a hole."""
-    if not segments or any(a.va + a.memsz != b.va for a, b in itertools.pairwise(segments)):
-        return None
-    return segments[0].va, sum(s.memsz for s in segments)
+def _covers(segments: list[Segment], load: Segment, missing: set[int]) -> bool:
+    """Whether segments cover what one of the kernel's does, but for gaps, and nothing twice."""
+    covered = [page for s in segments for page in range(s.va, s.va + s.memsz, PAGE)]
+    return covered == [page for page in range(load.va, load.va + load.memsz, PAGE) if page not in missing]
 
 
 def _pages(ours: CoreFile, kernels: CoreFile, missing: set[int]) -> Iterator[tuple[int, bool]]:

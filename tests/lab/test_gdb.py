@@ -10,7 +10,7 @@ import pytest
 
 from .facts import Facts
 from .lab import Capture
-from .test_cores import make_core
+from .test_cores import MAKEDUMPFILE_KNOWS, make_core
 
 ROLES = ("threads", "dynamic", "zleader", "spin", "forked")
 
@@ -117,3 +117,27 @@ def test_floating_point_registers(captured: Capture, tmp_path: Path) -> None:
     assert mine == theirs
     for thread in process["threads"]:
         assert loaded(mine[thread["tid"]]) == (thread["xmm"][: vectors_of(process)], thread["st"])
+
+
+@pytest.mark.lab("kdump")
+def test_a_core_with_gaps_opens(captured: Capture, tmp_path: Path) -> None:
+    """Of level 31: all threads where they were; and where there is no memory gdb has none, rather than zeros."""
+    if captured.boot.kernel.name not in MAKEDUMPFILE_KNOWS:
+        return  # test_excluded_pages_are_gaps has what is said of these
+    process = captured.process("threads")
+    _, gaps = make_core(captured.dumps["d31"], process, tmp_path)
+    shown = gdb(captured, "threads", tmp_path / "core", "info threads")
+    threads = re.findall(r"LWP (\d+)\)* +0x[0-9a-f]+ in marked \(\)", shown)
+    assert {int(lwp) for lwp in threads} == {thread["tid"] for thread in process["threads"]}
+    for start, size in gaps[:2]:
+        assert not is_accessible(tmp_path / "core", start)
+        assert not is_accessible(tmp_path / "core", start + size - 8)
+
+
+def is_accessible(core: Path, address: int) -> bool:
+    """Whether gdb has memory at an address of a core, without the program's files."""
+    command = ["gdb", "-batch", "-nx", "-ex", f"core-file {core}", "-ex", f"x/xg {address:#x}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    words = f"Cannot access memory at address {address:#x}" in done.stderr
+    assert words != (f"{address:#x}" in done.stdout and done.returncode == 0), done
+    return not words

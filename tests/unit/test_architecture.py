@@ -35,7 +35,7 @@ ROOMS = (
 PACKAGE = "gcoretools"
 
 # Rooms whose modules do not know each other, but for those that all of them share.
-APART = {"stages": set[str](), "commands": {"run", "show", "progress", "account"}}
+APART = {"stages": set[str](), "commands": {"run", "show", "progress", "replay", "account"}}
 
 # What only some rooms may import, and what only some may speak of. stream and the cache of layouts are the two
 # places where something is packed; the user's terminal, files and arguments are the commands' own.

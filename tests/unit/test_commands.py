@@ -20,7 +20,7 @@ from tests.processes import Ended, Runner
 from tests.written_dumps import write_elf
 from tests.written_streams import packed, read, wires
 
-COMMANDS = ("gc-tasks", "gc-maps", "gc-regs", "gc-pages", "gc-elf", "gc-cat", "gc-core")
+COMMANDS = ("gc-tasks", "gc-maps", "gc-regs", "gc-pages", "gc-elf", "gc-cat", "gc-core", "gc-trim")
 TAKE_A_DUMP = ("gc-tasks", "gc-maps", "gc-regs", "gc-core")
 TAKE_A_STREAM = ("gc-maps", "gc-regs", "gc-pages", "gc-elf", "gc-cat")
 
@@ -103,6 +103,7 @@ IMPOSSIBLE = [
     (("gc-elf", "--gaps", "holes"), "absent or zero"),
     (("gc-core", "vmcore", "--gaps", "holes"), "absent or zero"),
     (("gc-core", "-f", "AP,,AS", "vmcore"), "'nothing'"),
+    (("gc-trim", "small", "-v", "x"), "-v x"),
     (("gc-maps", "-k", "vmlinux"), "-k goes with a dump"),
     (("gc-maps", "vmcore", "--dump", "vmcore"), "--dump goes with a stream"),
     (("gc-tasks", "{dump}", "100", "-a"), "do not go with a SELECTOR"),
