@@ -24,8 +24,6 @@ user_namespace      uid_map:uid_gid_map gid_map:uid_gid_map parent:8
 cred                uid:4 gid:4 user_ns:8
 percpu_counter      count:-8 counters:8
 maple_tree          ma_root:8
-xarray              xa_head:8
-pglist_data         lru_lock:4
 maple_range_64      pivot:120 slot:128
 maple_arange_64     pivot:72 slot:80
 path                mnt:8 dentry:8
@@ -38,9 +36,9 @@ xa_node             shift:1 slots:512
 radix_tree_root     rnode:8 height:4
 radix_tree_node     shift:1 slots:512
 address_space       host:8 i_pages:96 nrpages:8
-page                flags:8 index:8 mapping:8 compound_head:8
+page                flags:8 index:8 mapping:8 compound_head:8 private:8
 mem_section         section_mem_map:8
-pglist_data         node_mem_map:8 node_start_pfn:8 node_spanned_pages:8
+pglist_data         lru_lock:4 node_mem_map:8 node_start_pfn:8 node_spanned_pages:8
 hstate              order:4
 hugetlbfs_sb_info   hstate:8
 inode               i_ino:8 i_mode:2 i_nlink:4 i_sb:8 i_flags:4 i_size:-8
@@ -75,16 +73,31 @@ task_struct         tasks:16 pid:-4 tgid:-4 comm:16 mm:8 flags:4 __state:4 exit_
                     thread.fpu:fpu
                     thread.sp:8 last_siginfo:8
 rq                  curr:8
+gendisk             disk_name:32 private_data:8
+block_device        bd_disk:8
+swap_cluster_info   table:8
+swap_info_struct    flags:8 type:-1 max:4 pages:4 swap_file:8 bdev:8 cluster_info:8 zeromap:8
+zram                table:8 disk:8 comp:8 comp_algs:32
+zram_table_entry    handle:8 flags:4
+zcomp               name:8
+rb_root             rb_node:8
+rb_node             rb_left:8 rb_right:8
+zswap_tree          rbroot:rb_root
+zpool_driver        type:8
+zpool               driver:8 evictable:1
+zswap_pool          tfm_name:128 zpool:8
+zswap_entry         rbnode:rb_node offset:8 length:4 pool:8 handle:8
 inactive_task_frame ret_addr:8 bp:8 bx:8 r12:8 r13:8 r14:8 r15:8
 tss_struct          x86_tss.sp0:8 x86_tss.sp2:8
 """
 
 # Structs of which only the size is known.
-SIZES = {"thread_union": 8192, "pt_regs": 168, "uid_gid_extent": 12}
+SIZES = {"thread_union": 8192, "pt_regs": 168, "uid_gid_extent": 12, "zswap_header": 8, "swap_table": 4096}
 
 CONSTANTS = {
     "PIDTYPE_PID": 0, "PIDTYPE_PGID": 2, "PIDTYPE_SID": 3, "MM_FILEPAGES": 0, "MM_ANONPAGES": 1,
-    "MM_SHMEMPAGES": 3, "PG_uptodate": 2, "PG_hwpoison": 21,
+    "MM_SHMEMPAGES": 3, "PG_uptodate": 2, "PG_hwpoison": 21, "PG_owner_priv_1": 9, "ZRAM_FLAG_SHIFT": 13,
+    "ZRAM_SAME": 14, "ZRAM_WB": 15, "ZRAM_COMP_PRIORITY_BIT1": 19,
     "maple_dense": 0, "maple_leaf_64": 1, "maple_range_64": 2, "maple_arange_64": 3,
 }  # fmt: skip
 

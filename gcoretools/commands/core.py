@@ -9,6 +9,7 @@ from gcoretools.commands import progress, run, show
 from gcoretools.commands.account import Account
 from gcoretools.core.pattern import core_name
 from gcoretools.core.writer import new_file
+from gcoretools.kernel.swap.swap import Swap
 from gcoretools.records import Process, Regs, Thread
 from gcoretools.stages import source
 from gcoretools.stages.elf import write_cores
@@ -20,7 +21,7 @@ from gcoretools.stages.tasks import Tasks
 USAGE = """gc-core: write the ELF cores of processes in a kernel crash dump, each to a file of its own.
 
 Usage:
-  gc-core [options] VMCORE [SELECTOR...]
+  gc-core [options] [--swap IMAGE]... VMCORE [SELECTOR...]
   gc-core -h | --help
   gc-core --version
 
@@ -42,6 +43,8 @@ Options:
                   16 ELF  ELF header pages of file-backed private memory
                  128 DONTDUMP  memory marked MADV_DONTDUMP, when its kind is selected, too
                not given: the process's own /proc/PID/coredump_filter
+  --swap IMAGE what a swap device or file held at that moment: pages that were swapped out to it come from there;
+               AREA=IMAGE says which one (/dev/vdb2), where there are several; may be given for each
   --sysroot DIR
                take pages of executables and libraries that are not in memory from the files under DIR, which
                is laid out as the root of the dumped machine; only from a file with the build ID of the mapped
@@ -69,6 +72,7 @@ def _core(arguments: run.Arguments, report: run.Report) -> None:
     chosen, zero = run.chosen_filter(arguments), run.gaps_are_zero(arguments)
     sysroot = run.sysroot(arguments, report)
     header, image = source.from_dump(arguments["VMCORE"], arguments["-k"], not arguments["--no-cache"])
+    swap = Swap(image, run.swap_images(arguments))
     recovery = Recovery(image)
 
     def output(process: Process) -> AbstractContextManager[int]:
@@ -80,7 +84,7 @@ def _core(arguments: run.Arguments, report: run.Report) -> None:
         return found
 
     mapped = add_mappings(Tasks(image).selected(arguments["SELECTOR"]), image)
-    records = progress.shown(add_pages(mapped, image, header.rules, chosen, True, sysroot))
+    records = progress.shown(add_pages(mapped, image, header.rules, chosen, True, sysroot, swap))
     account = Account(report, image.dump)
     for process in write_cores(header, account.told(records), output, recover, zero):
         report.say(run.PROGRESS, f"pid {process.pid}: {process.comm}: done")

@@ -6,12 +6,13 @@ import sys
 
 from gcoretools.commands import run
 from gcoretools.commands.account import Account
+from gcoretools.kernel.swap.swap import Swap
 from gcoretools.stages.pages import add_pages
 
 USAGE = """gc-pages: extract the memory of processes from a kernel crash dump, as much as the filter selects.
 
 Usage:
-  gc-pages [options]
+  gc-pages [options] [--swap IMAGE]...
   gc-pages -h | --help
   gc-pages --version
 
@@ -28,6 +29,8 @@ Options:
                   16 ELF  ELF header pages of file-backed private memory
                  128 DONTDUMP  memory marked MADV_DONTDUMP, when its kind is selected, too
                not given: the process's own /proc/PID/coredump_filter
+  --swap IMAGE what a swap device or file held at that moment: pages that were swapped out to it come from there;
+               AREA=IMAGE says which one (/dev/vdb2), where there are several; may be given for each
   --sysroot DIR
                take pages of executables and libraries that are not in memory from the files under DIR, which
                is laid out as the root of the dumped machine; only from a file with the build ID of the mapped
@@ -41,6 +44,7 @@ Options:
 Examples:
   gc-maps vmcore 12345 | gc-pages -f 21 | gc-elf > core.12340
   gc-pages -f AP,AS,ELF < maps.gc > pages.gc
+  gc-pages --swap /dev/vdb2=vdb2.img < maps.gc > pages.gc
   gc-pages < maps.gc | gc-cat
   gc-pages --strict -v 1 < maps.gc > pages.gc
   gc-pages --sysroot /srv/images/web7 < maps.gc > pages.gc
@@ -56,9 +60,13 @@ def _pages(arguments: run.Arguments, report: run.Report) -> None:
     chosen = run.chosen_filter(arguments)
     sysroot = run.sysroot(arguments, report)
     header, image, records = run.from_stream(arguments)
+    images = run.swap_images(arguments)
+    swap = Swap(image, images)
     account = Account(report, image.dump)
-    planned = add_pages(records, image, header.rules, chosen, sysroot=sysroot)
-    run.emit(header, account.told(planned), report, run.settings(arguments, "--sysroot", filter=chosen))
+    planned = add_pages(records, image, header.rules, chosen, sysroot=sysroot, swap=swap)
+    kept = {name: str(path) for name, path in images.items()}
+    settings = run.settings(arguments, "--sysroot", filter=chosen, swap=kept)
+    run.emit(header, account.told(planned), report, settings)
     if arguments["--strict"]:
         account.demand_whole()
 

@@ -13,6 +13,7 @@ from gcoretools.dumps import Dump
 from gcoretools.errors import StreamError
 from gcoretools.kernel.core_rules import core_rules
 from gcoretools.kernel.image import Image
+from gcoretools.kernel.swap.swap import Swap
 from gcoretools.layout.layout import kernel_to_plain
 from gcoretools.layout.resolve import resolve_kernel
 from gcoretools.records import FORMAT, VERSION, Header, Pages, Record, Regs
@@ -34,7 +35,12 @@ STAGES: dict[str, Stage] = {
     "gc-maps": lambda records, image, header, settings: add_mappings(records, image),
     "gc-regs": lambda records, image, header, settings: add_registers(records, image),
     "gc-pages": lambda records, image, header, settings: add_pages(
-        records, image, header.rules, settings.get("filter"), sysroot=_sysroot(settings)
+        records,
+        image,
+        header.rules,
+        settings.get("filter"),
+        sysroot=_sysroot(settings),
+        swap=_swap(image, settings),
     ),
 }
 
@@ -43,6 +49,9 @@ STAGES: dict[str, Stage] = {
 SETTINGS: dict[str, Callable[[object], bool]] = {
     "k": lambda value: value is None or isinstance(value, str),
     "sysroot": lambda value: value is None or isinstance(value, str),
+    "swap": lambda value: (
+        isinstance(value, dict) and all(isinstance(word, str) for pair in value.items() for word in pair)
+    ),
     "selectors": lambda value: isinstance(value, list) and all(isinstance(item, str) for item in value),
     "comm": lambda value: value is None or isinstance(value, str),
     "kernel_threads": lambda value: isinstance(value, bool),
@@ -104,6 +113,11 @@ def _sysroot(settings: Settings) -> Sysroot | None:
     """The folder of --sysroot, of which everything was told before."""
     folder = settings.get("sysroot")
     return Sysroot(Path(folder), _say_nothing, _say_nothing) if folder else None
+
+
+def _swap(image: Image, settings: Settings) -> Swap:
+    """The swapped pages, with the images of --swap."""
+    return Swap(image, {name: Path(path) for name, path in settings.get("swap", {}).items()})
 
 
 def _say_nothing(_: str) -> None:

@@ -157,6 +157,17 @@ def chosen_filter(arguments: Arguments) -> int | None:
     return None if arguments["-f"] is None else parse_filter(arguments["-f"])
 
 
+def swap_images(arguments: Arguments) -> dict[str, Path]:
+    """The images of --swap by the names of their areas, "" for one without. Raises UsageError."""
+    images: dict[str, Path] = {}
+    for word in arguments["--swap"]:
+        name, _, path = word.partition("=") if "=" in word and not Path(word).exists() else ("", "", word)
+        if name in images:
+            raise UsageError(f"--swap {word}: there is an image of {name or 'the swap area'} already")
+        images[name] = Path(path).resolve()
+    return images
+
+
 def sysroot(arguments: Arguments, report: Report) -> Sysroot | None:
     """The folder of --sysroot; None when it is not given. Raises FileError."""
     if arguments["--sysroot"] is None:

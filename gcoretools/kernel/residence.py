@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Callable, Iterator
+from collections import ChainMap
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -24,11 +25,13 @@ from gcoretools.kernel.page_state import (
     NO_CACHE,
     NO_TABLE,
     NOT_MAPPED,
+    STORED,
     SWAPPED,
     WITH_BYTES,
     ZERO,
 )
 from gcoretools.kernel.swap.entry import SwapEntries
+from gcoretools.kernel.swap.swap import Swap
 from gcoretools.kernel.vma import VM_IO, VM_MAYREAD, VM_PFNMAP
 from gcoretools.paging import Entries, MissingTable, PageTable, Words
 from gcoretools.records import Process, Vma
@@ -69,19 +72,23 @@ class Residence:
     Args:
         image: the kernel.
         process: whose page table is walked.
+        swap: the kernel's swapped pages; one for all processes finds its ways but once.
 
     Attributes:
         reasons: why a gap is one, by its state.
     """
 
-    def __init__(self, image: Image, process: Process) -> None:
+    def __init__(self, image: Image, process: Process, swap: Swap | None = None) -> None:
+        swap = swap or Swap(image)
         self._image = image
         self._process = process
         self._table = PageTable(image.dump, image.user_paging, process.page_table)
-        self.reasons = GAP_REASONS | {EXCLUDED + i: reason for i, reason in enumerate(image.dump.reasons)}
-        self._swap = SwapEntries(image)
-        self._caches = PageCaches(image, self._swap)
-        self._stores: dict[int, Callable[[Words], Buffer]] = {DATA: image.dump.pages}
+        own = GAP_REASONS | {EXCLUDED + i: reason for i, reason in enumerate(image.dump.reasons)}
+        self.reasons: Mapping[int, str] = ChainMap(own, swap.reasons)
+        self._entries_of = SwapEntries(image)
+        self._swap = swap
+        self._caches = PageCaches(image, self._entries_of)
+        self._stores: dict[int, Callable[[Words], Buffer]] = {DATA: image.dump.pages, STORED: swap.read}
 
     def read(self, piece: Piece, first: int, count: int) -> Buffer:
         """The bytes of `count` pages of a piece WITH_BYTES, from its page number `first` on, wherever they are.
@@ -125,13 +132,16 @@ class Residence:
         absent = ~paging.names_frame(raw, page_size)
         if absent.any():
             state.reshape(-1, per_entry)[absent] = SWAPPED
-            entries = self._swap.of_table(raw[absent])
+            entries = self._entries_of.of_table(raw[absent])
             places.reshape(-1, per_entry)[absent] = entries[:, None] + np.arange(per_entry, dtype=np.uint64)
         return state, places
 
     def _runs(self, va: Words, state: NDArray[np.uint8], places: Words) -> Iterator[Piece]:
         """Pieces out of pages: cut where the state changes or an address is left out, as EMPTY ones are."""
-        settle(self._swap, state, places)
+        settle(self._entries_of, state, places)
+        swapped = np.flatnonzero(state == SWAPPED)
+        if len(swapped):
+            state[swapped], places[swapped] = self._swap.locate(places[swapped])
         named = np.flatnonzero(state == DATA)
         missing = named[~self._image.dump.present(places[named])]
         state[missing] = EXCLUDED + self._image.dump.why(places[missing])

@@ -98,12 +98,12 @@ def complete(space: AddressSpace, layout: Layout, known: Collection[str]) -> tup
         if module.name in known:
             continue
         looked.append(module.name)
-        members, sizes = _lacking(layout)
+        members, sizes, constants = _lacking(layout)
         with suppress(DumpError, KernelDataError, LayoutError):
             if _mentions(space, module, {tag for need in (*members, *sizes) for tag in tags(need)}):
                 base = base or kernel_btf(space, layout)
-                found = find_layout(module_btf(space, module, base), members, sizes, ())
-                if found.members or found.sizes:
+                found = find_layout(module_btf(space, module, base), members, sizes, constants)
+                if found.members or found.sizes or found.constants:
                     used.append(module.name)
                     layout = _joined(layout, found)
     return layout, looked, used
@@ -124,16 +124,22 @@ def _mentions(space: AddressSpace, module: ModuleTypes, tags: Collection[str]) -
     return any(b"\0%s\0" % tag.encode() in data for tag in tags)
 
 
-def _lacking(layout: Layout) -> tuple[list[Need], list[Need]]:
-    """The members and sizes that the layout lacks."""
+def _lacking(layout: Layout) -> tuple[list[Need], list[Need], list[Need]]:
+    """The members, sizes and constants that the layout lacks."""
     return (
         [need for need in needs.MEMBERS if need.name not in layout.members],
         [need for need in needs.SIZES if need.name not in layout.sizes],
+        [need for need in needs.CONSTANTS if need.name not in layout.constants],
     )
 
 
 def _joined(layout: Layout, more: Layout) -> Layout:
-    return replace(layout, members=more.members | layout.members, sizes=more.sizes | layout.sizes)
+    return replace(
+        layout,
+        members=more.members | layout.members,
+        sizes=more.sizes | layout.sizes,
+        constants=more.constants | layout.constants,
+    )
 
 
 def _integer(space: AddressSpace, struct: int, member: Member) -> int:

@@ -14,6 +14,7 @@ from gcoretools.kernel.core_rules import ELF_MAGIC
 from gcoretools.kernel.image import Image
 from gcoretools.kernel.page_state import DATA, WITH_BYTES, ZERO
 from gcoretools.kernel.residence import Piece, Residence
+from gcoretools.kernel.swap.swap import Swap
 from gcoretools.records import DATA_LIMIT, Done, Extent, Pages, Process, Record, Unread, Vma
 from gcoretools.sysroot.backing import Backed, Sysroot
 
@@ -25,6 +26,7 @@ def add_pages(
     chosen: int | None,
     unread: bool = False,
     sysroot: Sysroot | None = None,
+    swap: Swap | None = None,
 ) -> Iterator[Record]:
     """The records with the decision in each `vma`, and before each `done` all `extent`s and then all `pages`.
 
@@ -33,14 +35,16 @@ def add_pages(
         chosen: bits of -f; None takes each process's own coredump_filter.
         unread: whether page frames are handed on as `unread`s, to be read by whoever writes them.
         sysroot: files in place of what is not in memory of executables and libraries.
+        swap: the kernel's swapped pages, when images of its swap devices go with them.
     Earlier decisions, extents and pages are made anew. Raises StreamError for a process without mappings.
     """
     plan: _Plan | None = None
+    swap = swap or Swap(image)
     for record in records:
         if isinstance(record, Extent | Pages):
             continue
         if isinstance(record, Process):
-            plan = _Plan(image, record, rules, chosen, unread, sysroot)
+            plan = _Plan(image, record, rules, chosen, unread, sysroot, swap)
         elif isinstance(record, Vma) and plan:
             record = plan.decide(record)
         elif isinstance(record, Done) and plan:
@@ -62,12 +66,13 @@ class _Plan:
         chosen: int | None,
         unread: bool,
         sysroot: Sysroot | None,
+        swap: Swap,
     ) -> None:
         self._process = process
         self._rules = rules
         self._unread = unread
         self._chosen = from_kernel(process.coredump_filter) if chosen is None else chosen
-        self._residence = Residence(image, process)
+        self._residence = Residence(image, process, swap)
         self._vmas: list[Vma] = []
         self._chain = Backed(image, self._residence, self._vmas, sysroot) if sysroot else self._residence
         self.data = self.zero = 0

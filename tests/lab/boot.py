@@ -2,6 +2,7 @@
 
 import lzma
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,13 @@ MODULES = (
     "virtio", "virtio_ring", "virtio_pci_legacy_dev", "virtio_pci_modern_dev", "virtio_pci", "virtio_blk",
     "qemu_fw_cfg",
 )  # fmt: skip
+# What some guests load besides, in this order: compressors, and the devices that use them.
+MORE_MODULES = {
+    "swap": (
+        "zsmalloc", "lzo_compress", "lzo_decompress", "lz4_compress", "lz4hc_compress", "lz4_decompress",
+        "zstd_compress", "zstd_decompress", "lzo", "lzo-rle", "lz4", "lz4hc", "zstd", "deflate", "zram",
+    ),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -32,6 +40,10 @@ class Boot:
     @property
     def modules(self) -> Path:
         return self.folder / "modules"
+
+    def more_modules(self, key: str) -> Path:
+        """Those of MORE_MODULES."""
+        return self.folder / f"modules-{key}"
 
     @property
     def busybox(self) -> Path:
@@ -58,33 +70,54 @@ class Boot:
         return path
 
 
-def _take_modules(tree: Path, target: Path) -> None:
-    target.mkdir()
-    for number, name in enumerate(MODULES):
-        for found in tree.rglob(f"{name}.ko*"):
-            data = found.read_bytes()
-            plain = lzma.decompress(data) if found.suffix == ".xz" else data
-            (target / f"{number}-{name}.ko").write_bytes(plain)
+def _take_modules(tree: Path, names: Sequence[str], letter: str, target: Path) -> None:
+    """Files that the guest's shell finds in this order, behind those of an earlier letter."""
+    with scratch(target.with_suffix(".new")) as work:
+        for number, name in enumerate(names):
+            for found in tree.rglob(f"{name}.ko*"):
+                data = found.read_bytes()
+                plain = lzma.decompress(data) if found.suffix == ".xz" else data
+                (work / f"{letter}{number:x}-{name}.ko").write_bytes(plain)
+        work.rename(target)
+
+
+def _take_more_modules(tree: Path, boot: Boot) -> None:
+    for key in _lacking(boot):
+        _take_modules(tree, MORE_MODULES[key], key, boot.more_modules(key))
+
+
+def _lacking(boot: Boot) -> list[str]:
+    return [key for key in MORE_MODULES if not boot.more_modules(key).exists()]
 
 
 def fetch(kernel: Kernel, folder: Path, apt: Apt) -> Boot:
     """The files of a kernel in a folder: vmlinuz, modules, release and versions."""
     boot = Boot(kernel, folder)
-    if (folder / "versions").exists():
+    there = (folder / "versions").exists()
+    if there and not _lacking(boot):
         return boot
     apt.update()
-    packages = [apt.resolve(pattern) for pattern in (*kernel.packages, *kernel.others)]
-    with scratch(folder.with_suffix(".new")) as work, scratch(folder.with_suffix(".debs")) as debs:
+    wanted = (*kernel.packages, *kernel.others)
+    packages = boot.versions.split() if there else [apt.resolve(pattern) for pattern in wanted]
+    with scratch(folder.with_suffix(".debs")) as debs:
         for package in packages:
             run(["dpkg", "-x", apt.download(package, debs), debs / "tree"])
-        image = max((debs / "tree").rglob("vmlinuz*"), key=lambda path: path.stat().st_size)
-        release = next(path.name for path in (debs / "tree").rglob("lib/modules/*") if (path / "kernel").is_dir())
+        if not there:
+            _take(debs / "tree", packages, folder)
+        _take_more_modules(debs / "tree", boot)
+    return boot
+
+
+def _take(tree: Path, packages: list[str], folder: Path) -> None:
+    """What every guest needs of the packages."""
+    with scratch(folder.with_suffix(".new")) as work:
+        image = max(tree.rglob("vmlinuz*"), key=lambda path: path.stat().st_size)
+        release = next(path.name for path in tree.rglob("lib/modules/*") if (path / "kernel").is_dir())
         shutil.copy(image, work / "vmlinuz")
-        _take_modules(debs / "tree", work / "modules")
-        for busybox in (debs / "tree").glob("bin/busybox"):
+        _take_modules(tree, MODULES, "", work / "modules")
+        for busybox in tree.glob("bin/busybox"):
             shutil.copy(busybox, work / "busybox")
         (work / "release").write_text(release)
         (work / "versions").write_text("".join(f"{package}\n" for package in packages))
         shutil.rmtree(folder, ignore_errors=True)
         work.rename(folder)
-    return boot

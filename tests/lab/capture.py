@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from .archive import unpack
-from .boot import Boot
+from .boot import MORE_MODULES, Boot
 from .disk import MOUNTED, build_disk, contents
 from .errors import LabError
 from .facts import collect
@@ -50,6 +50,8 @@ def recipe(boot: Boot, variant: Variant) -> str:
         words.append(repr(PROGRAMS_OF[variant.programs]))
     for folder in SOURCES_OF.get(variant.programs, ()):
         words += [path.read_text() for path in sorted(folder.iterdir())]
+    words += MORE_MODULES.get(variant.modules, ())
+    words += [str(variant.kept_disk)] if variant.kept_disk else []
     if variant.disk:
         words.append(contents())
     return hashlib.sha256("\0".join(words).encode()).hexdigest()[:12]
@@ -83,13 +85,16 @@ def _stop(machine: Machine, want_spinner: bool) -> str:
     raise LabError(f"the spinning thread was never seen on CPU 1:\n{registers}")
 
 
-def _dump_stopped(machine: Machine, variant: Variant, out: Path) -> None:
+def _dump_stopped(machine: Machine, variant: Variant, disk: Path, out: Path) -> None:
     machine.expect("GC READY", BOOT_SECONDS)
     time.sleep(0.3)
     registers = _stop(machine, "spin" in variant.roles)
     (out / "registers.txt").write_text(registers)
     for kind in variant.formats:
         machine.dump(out / ("vmcore." + kind.partition("-")[0]), kind)
+    if variant.kept_disk:
+        with disk.open("rb") as file:
+            (out / "vdb.img").write_bytes(file.read(variant.kept_disk))
     machine.qmp("cont")
     machine.answer("go")
     machine.expect("GC PACKED", DUMP_SECONDS)
@@ -110,7 +115,7 @@ def _dump_panicked(machine: Machine, disk: Path, out: Path) -> None:
 def make(boot: Boot, variant: Variant, work: Path) -> None:
     """Make a capture in an empty folder: the dumps, cores/, facts.json, registers.txt, serial.log, sysroot/."""
     with scratch(work / "scratch") as rough:
-        build(boot, variant.programs, rough / "root", rough / "initrd")
+        build(boot, variant.programs, variant.modules, rough / "root", rough / "initrd")
         if variant.ending == "panic":
             _put_capture_kernel(boot, rough)
         disks = [_fresh_disk(rough / "vda"), _fresh_disk(rough / "vdb")]
@@ -120,7 +125,7 @@ def make(boot: Boot, variant: Variant, work: Path) -> None:
             if variant.ending == "panic":
                 _dump_panicked(machine, disks[1], work)
             else:
-                _dump_stopped(machine, variant, work)
+                _dump_stopped(machine, variant, disks[1], work)
         unpack(disks[0], rough / "packed")
         shutil.copytree(rough / "root", work / "sysroot", ignore=shutil.ignore_patterns(*NOT_KEPT))
         facts = collect(rough / "packed/facts")

@@ -32,6 +32,10 @@ PROGRAMS_OF = {
     | {"gctest": (GCTEST_IA32, (*STATIC, *IA32)), "gctest-dynamic": (GCTEST_IA32, ("-fPIE", "-pie", *IA32))},
     "segments": PROGRAMS | {"gctest": (GCTEST_SEGMENTS, (*STATIC, FIRST_COUNTS))},
 }
+# Guests whose processes swap their memory out.
+GUEST_SWAP = GUEST.with_name("guest_swap")
+GCTEST_SWAP = ("../guest_swap/swap.c", *(s for s in GCTEST if s != "main.c"))
+PROGRAMS_OF["swap"] = {"gctest": (GCTEST_SWAP, STATIC), "pack": PROGRAMS["pack"]}
 # 32-bit programs on a machine that one of them panics.
 GUEST_PANIC32 = GUEST.with_name("guest_panic32")
 GCTEST_PANIC32 = ("../guest_panic32/panic32.c", *GCTEST_IA32)
@@ -66,6 +70,7 @@ SOURCES_OF = {
     "i386": (GUEST32, GUEST_I386),
     "disk": (GUEST_DISK,),
     "pages": (GUEST_PAGES,),
+    "swap": (GUEST_SWAP,),
 }
 FOLDERS = ("bin", "dev", "proc", "sys", "tmp", "cores", "facts", "files", "modules", "lib64")
 
@@ -88,7 +93,7 @@ def libraries(program: Path) -> Iterator[Path]:
         yield Path(path)
 
 
-def build(boot: Boot, programs: str, root: Path, archive: Path) -> None:
+def build(boot: Boot, programs: str, modules: str, root: Path, archive: Path) -> None:
     """Lay out the tree below root and write it as a cpio archive (newc, not compressed)."""
     for name in FOLDERS:
         (root / name).mkdir(parents=True, exist_ok=True)
@@ -100,7 +105,8 @@ def build(boot: Boot, programs: str, root: Path, archive: Path) -> None:
         target = root / library.relative_to("/")
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(library, target)
-    shutil.copytree(boot.modules, root / "modules", dirs_exist_ok=True)
+    for folder in (boot.modules, *([boot.more_modules(modules)] if modules else [])):
+        shutil.copytree(folder, root / "modules", dirs_exist_ok=True)
     write_cpio(root, archive)
 
 

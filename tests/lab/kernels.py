@@ -13,6 +13,7 @@ class Kernel:
         str, ...
     ]  # together they hold vmlinuz and the modules; linux-image-RELEASE-dbg holds the vmlinux
     arch: str = "amd64"
+    has_zswap: bool = False  # Debian's kernels for clouds have not
 
     @property
     def others(self) -> tuple[str, ...]:
@@ -32,7 +33,10 @@ _ROWS = (
     Kernel("5.10-686-pae", "bullseye", (r"linux-image-5\.10\.0-\d+-686-pae-unsigned",), "i386"),
     Kernel("6.1-686", "bookworm", (r"linux-image-6\.1\.0-\d+-686-unsigned",), "i386"),
     Kernel("6.1-686-pae", "bookworm", (r"linux-image-6\.1\.0-\d+-686-pae-unsigned",), "i386"),
+    Kernel("6.1-zswap", "bookworm", (r"linux-image-6\.1\.0-\d+-amd64-unsigned",), has_zswap=True),
+    Kernel("6.12-zswap", "trixie", (r"linux-image-6\.12\.[\d.]+\+deb13-amd64-unsigned",), has_zswap=True),
 )
 KERNELS = {kernel.name: kernel for kernel in _ROWS}
 # Those that most machines of the lab are made for.
-AMD64 = tuple(name for name, kernel in KERNELS.items() if kernel.arch == "amd64")
+AMD64 = tuple(name for name, kernel in KERNELS.items() if kernel.arch == "amd64" and not kernel.has_zswap)
+ZSWAP = tuple(name for name, kernel in KERNELS.items() if kernel.has_zswap)

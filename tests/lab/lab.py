@@ -26,6 +26,7 @@ class Capture:
 
     folder: Path
     boot: Boot
+    variant: str
 
     @cached_property
     def dumps(self) -> dict[str, Path]:
@@ -52,6 +53,11 @@ class Capture:
         """What the processes said of themselves: facts.json."""
         facts: Facts = json.loads((self.folder / "facts.json").read_text())
         return facts
+
+    @property
+    def swap_disk(self) -> Path:
+        """What is kept of /dev/vdb, as it was at the moment of the dump."""
+        return self.folder / "vdb.img"
 
     @property
     def registers(self) -> str:
@@ -134,7 +140,7 @@ def _capture(kernel: str, variant: str) -> Capture:
             with scratch(LAB / f".{name}.new") as work:
                 make(boot, VARIANTS[variant], work)
                 work.rename(folder)
-    return Capture(folder, boot)
+    return Capture(folder, boot, variant)
 
 
 def found(kernel: str, variant: str) -> list[Path]:

@@ -21,11 +21,17 @@ FULL_FILTER = "0x7f"
 MAKEDUMPFILE_KNOWS = ("5.10", "6.1")
 
 
-def make_core(dump: Path, process: Facts, folder: Path) -> tuple[CoreFile, list[tuple[int, int]]]:
-    """A process's core by the commands, with -f 127 where that was its own filter, and the gaps in it."""
+def make_core(
+    dump: Path, process: Facts, folder: Path, *options: str | Path
+) -> tuple[CoreFile, list[tuple[int, int]]]:
+    """A process's core by the commands, with -f 127 where that was its own filter, and the gaps in it.
+
+    Args:
+        options: more of gc-pages.
+    """
     stream, core = folder / "pages.gc", folder / "core"
     filter_ = ("-f", "127") if process["filter"] == FULL_FILTER else ()
-    pipeline.pipe(("gc-maps", dump, str(process["global_pid"])), ("gc-pages", *filter_), stdout=stream)
+    pipeline.pipe(("gc-maps", dump, str(process["global_pid"])), ("gc-pages", *filter_, *options), stdout=stream)
     pipeline.run("gc-elf", stdin=stream, stdout=core)
     return CoreFile(core), pipeline.gaps(stream)
 

@@ -1,9 +1,10 @@
 """The ways to boot and to dump a kernel: one row each."""
 
 from dataclasses import dataclass
+from typing import TypedDict
 
 from .disk import ON_DISK
-from .kernels import AMD64
+from .kernels import AMD64, ZSWAP
 from .machine import QEMU
 
 EVERYBODY = (
@@ -39,11 +40,22 @@ class Variant:
     append: str = ""
     formats: tuple[str, ...] = ("elf", "kdump-zlib")
     programs: str = "x86_64"  # the key of PROGRAMS_OF: what the guest runs
+    kept_disk: int = 0  # bytes of /dev/vdb that are kept as they were at the moment of the dump
+    modules: str = ""  # a key of MORE_MODULES: what the guest loads besides
     qemu: str = QEMU
     disk: bool = False  # its programs are on a disk
     kernels: tuple[str, ...] = AMD64  # those that it is made for
     quick: tuple[str, ...] = ("6.1",)  # those of them in `make test`; `make matrix` has all
 
+
+class _Swapping(TypedDict):
+    memory: int
+    formats: tuple[str, ...]
+    programs: str
+    modules: str
+
+
+SWAPPING = _Swapping(memory=512, formats=("elf",), programs="swap", modules="swap")
 
 _ROWS = (
     Variant("max", quick=QUICK),
@@ -72,6 +84,23 @@ _ROWS = (
     # Segment bases by descriptors: where the CPU has FSGSBASE, the kernel reads them another way.
     Variant("segments", roles=("threads",), cpu="Nehalem", formats=("elf",), programs="segments"),
     Variant("fsgsbase", roles=("threads",), formats=("elf",), programs="segments"),
+    # A process for each compressor that the kernel has, its memory on a zram device of its own; since 917a59e81c34
+    # (6.12) zram has compressors of its own. Then memory that is on a disk, without and with zswap before it.
+    Variant(
+        "zram",
+        roles=tuple(f"zram-{name}" for name in ("lzo", "lzo-rle", "lz4", "lz4hc", "zstd", "deflate")),
+        **SWAPPING,
+        kernels=("5.10", "6.1"),
+    ),
+    Variant(
+        "zram-own",
+        roles=tuple(f"zram-{name}" for name in ("lz4", "lz4hc", "zstd", "deflate")),
+        **SWAPPING,
+        kernels=("6.12", "7.2"),
+        quick=("7.2",),
+    ),
+    Variant("swapdisk", roles=("disk-vdb",), **SWAPPING, kept_disk=64 << 20),
+    Variant("zswap", roles=("zswap-vdb",), **SWAPPING, kept_disk=64 << 20, kernels=ZSWAP, quick=ZSWAP),
     # 32-bit kernels, with PAE and without, on a 32-bit CPU and on a 64-bit one. Above 896 MiB is highmem: the
     # pages of processes come from there first.
     Variant(
