@@ -13,6 +13,7 @@ EVERYBODY = (
 )  # fmt: skip
 # Where every program is a 32-bit one.
 IA32 = ("threads", "zleader", "memory", "dynamic", "namespaced", "forked", "stopped", "spin")
+SWAPPED_OUT = ("big-lzo-rle", "big-zstd")  # 100,000 pages each
 CROWDS = ("crowd-1000", "crowd-10000")  # so many threads
 # The kernels of `make test`, for what differs most between them.
 QUICK = ("6.1", "6.12")
@@ -124,5 +125,16 @@ _ROWS = (
     Variant("traced", roles=("traced",), ending="facts", formats=("elf",)),
     Variant("crowd", roles=CROWDS, ending="facts", memory=1536, formats=("elf",), kernels=("6.1",)),
     Variant("bench", roles=("bench",), ending="facts", memory=2560, formats=("elf",), kernels=("6.1",)),
+    Variant(
+        "swapbench",
+        roles=SWAPPED_OUT,
+        ending="facts",
+        memory=1280,
+        formats=("elf",),
+        programs="swapbench",
+        modules="swap",
+        kernels=("6.1",),
+        quick=(),
+    ),
 )
 VARIANTS = {variant.name: variant for variant in _ROWS}
