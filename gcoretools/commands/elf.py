@@ -27,8 +27,7 @@ Usage:
 Reads a stream from gc-pages on standard input. One process goes to standard output; for several give -o.
 The dump is needed only for threads without a `regs` record.
 
-Memory that is a gap is left out of the file: its segment ends there (p_filesz < p_memsz), and debuggers say
-that they cannot read it.
+Memory that is a gap is in no segment: the one before it ends there, and debuggers say that they cannot read it.
 
 Options:
   -o TEMPLATE  write each process to a file of its own, mode 0600, named when it is whole:

@@ -12,11 +12,17 @@ from .facts import Facts
 PAGE = 4096
 
 # struct elf_prstatus by the bytes of a word: what is the same at any moment, as (name, offset, size) in bytes.
-# The signal fields, at the start, and the times, between sid and the registers, are the moment's own.
+# The signal it died of, at the start, and the times, between sid and the registers, are the moment's own.
 PRSTATUS_FIELDS = {
-    8: (("pid", 32, 4), ("ppid", 36, 4), ("pgrp", 40, 4), ("sid", 44, 4), ("fpvalid", 328, 4)),
-    4: (("pid", 24, 4), ("ppid", 28, 4), ("pgrp", 32, 4), ("sid", 36, 4), ("fpvalid", 140, 4)),
-}
+    8: (
+        ("sigpend", 16, 8), ("sighold", 24, 8), ("pid", 32, 4), ("ppid", 36, 4), ("pgrp", 40, 4), ("sid", 44, 4),
+        ("fpvalid", 328, 4),
+    ),
+    4: (
+        ("sigpend", 16, 4), ("sighold", 20, 4), ("pid", 24, 4), ("ppid", 28, 4), ("pgrp", 32, 4), ("sid", 36, 4),
+        ("fpvalid", 140, 4),
+    ),
+}  # fmt: skip
 
 # struct elf_prpsinfo, likewise; state, its letter, zombie and flags are the moment's own.
 PRPSINFO_FIELDS = {

