@@ -29,7 +29,7 @@ lint: venv
 
 # Everything, with the kernels that cover most: some minutes.
 test: lint
-	$(PYTEST) tests/unit
+	$(PYTEST) tests/unit tests/fixtures
 	$(PYTEST) tests/lab
 
 # Every kernel of the lab's table.

@@ -1,4 +1,4 @@
-"""Make the dump of the examples anew: boot the guest, dump it, cut the dump down to what the commands read.
+"""Make the dump of the examples anew: boot the guest, dump it, and have gc-trim cut it to what the commands read.
 
 usage: python -m examples.make_dump [CAPTURE]     from the top of the checkout, with the lab's packages installed
 
@@ -9,13 +9,14 @@ machine is booted and the program stays as it is; the same capture always makes 
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-from examples.cut_dump import cut
 from tests.lab.boot import Boot, fetch
 from tests.lab.capture import ACCELERATOR
 from tests.lab.errors import LabError
@@ -101,6 +102,28 @@ def capture(target: Path, work: Path) -> None:
     shutil.copy(work / "root/bin/orderdesk", HERE / "orderdesk")
 
 
+# What must work on the dump: every task, the current one, and everything of every process.
+STREAMS = (
+    "gc-tasks -a {dump}",
+    "gc-maps {dump}",
+    "gc-tasks {dump} | gc-maps | gc-regs | gc-pages -f 1023",
+)
+
+
+def trim(whole: Path, work: Path) -> None:
+    """Write examples/vmcore: what the streams take of a dump, without the kernel's code, which is not ours."""
+    files = [work / f"{number}.gc" for number in range(len(STREAMS))]
+    lines = [f"{line.format(dump=whole)} > {file}" for line, file in zip(STREAMS, files, strict=True)]
+    lines.append(f"gc-trim --no-code {HERE / 'vmcore'} {' '.join(map(str, files))}")
+    environment = {**os.environ, "PATH": f"{HERE.parent / 'bin'}:{os.environ['PATH']}"}
+    for line in lines:
+        command = ["bash", "-o", "pipefail", "-c", line]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise LabError(f"{line}: {done.stderr}")
+    (HERE / "vmcore").chmod(0o644)
+
+
 def main(words: list[str]) -> int:
     """Do it; 2 when the words are wrong."""
     if len(words) > 1 or any(word.startswith("-") for word in words):
@@ -110,8 +133,8 @@ def main(words: list[str]) -> int:
         whole = Path(words[0] if words else f"{folder}/vmcore")
         if not whole.exists():
             capture(whole, Path(folder))
-        pages = cut(whole, HERE / "vmcore")
-    print(f"examples/vmcore: {pages} pages, {(HERE / 'vmcore').stat().st_size:,} bytes")
+        trim(whole.resolve(), Path(folder))
+    print(f"examples/vmcore: {(HERE / 'vmcore').stat().st_size:,} bytes")
     return 0
 
 

@@ -77,6 +77,7 @@ class Process(Record):
     arguments: str = ""  # the start of its command line, NUL behind each argument
     auxv: bytes = b""  # the auxiliary vector up to and with AT_NULL
     coredump_filter: U64 = 0  # the bits of /proc/PID/coredump_filter
+    task_struct: bytes = b""  # the selected thread's, where the kernel writes it into cores (NT_TASKSTRUCT, 2.6.9)
 
 
 @dataclass(slots=True)

@@ -62,6 +62,7 @@ def main() -> None:
         _core(large, Path(folder))
         _threads(capture(KERNEL, "crowd"), Path(folder))
         _swapped(capture(KERNEL, "swapbench"), Path(folder))
+        _mappings(capture(KERNEL, "many"), Path(folder))
         _memory(large, Path(folder))
 
 
@@ -127,6 +128,22 @@ def _swapped(swapbench: Capture, folder: Path) -> None:
         print(
             f"| `gc-pages`, zram, {role.partition('-')[2]} | {count:,} | {seconds:.2f} | {count / seconds:,.0f} |"
         )
+
+
+# What each of the processes with much of one thing has.
+MUCH = {
+    "sparse": "1 TiB of which 100 pages were touched",
+    "sparse-file": "a file of 1 TiB of which 100 pages are in memory",
+    "mappings-10000": "10,000 mappings",
+    "mappings-100000": "100,000 mappings",
+}
+
+
+def _mappings(many: Capture, folder: Path) -> None:
+    """A mapping that is nearly all holes, and ever more mappings."""
+    for role, what in MUCH.items():
+        pid = str(many.process(role)["global_pid"])
+        _compare(f"`gc-maps \\| gc-pages \\| gc-elf`, {what}", _pipeline(many.vmcore, pid, folder / "core"))
 
 
 def _pipeline(vmcore: Path, pid: str, core: Path) -> Callable[[], None]:

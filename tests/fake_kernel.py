@@ -20,7 +20,7 @@ from gcoretools.arch.xsave import FXSAVE_SIZE
 from gcoretools.dumps import PAGE_SHIFT, PAGE_SIZE, Note, open_dump
 from gcoretools.kernel.image import Image
 from gcoretools.layout import cache, sources
-from gcoretools.layout.layout import Kernel, Layout
+from gcoretools.layout.layout import Kernel, Layout, Member
 from tests.fake_layout import OLD_PIDTYPES, draw, resolved
 from tests.fake_maple_tree import write_maple_tree
 from tests.fake_memory import PRESENT, USER_PAGE, FakeMemory, FakeTables
@@ -169,6 +169,17 @@ class FakeKernel:
         at = self.symbols[name] = self.alloc(size)
         self.write(at, value.to_bytes(size, "little") if isinstance(value, int) else value)
         return at
+
+    def extend(self, **members: int) -> None:
+        """Members of this many bytes behind all others of structs: task_struct__used_math=4, as kernels had."""
+        for name, size in members.items():
+            struct, _, member = name.partition("__")
+            at = -(-self.all_sizes.get(struct, 0) // 8) * 8
+            full = f"{struct}.{member.replace('__', '.')}"
+            self.all_members[full] = self.layout.members[full] = Member(at, size)
+            self.all_sizes[struct] = at + size
+            if struct in self.layout.sizes:
+                self.layout.sizes[struct] = at + size
 
     def exclude(self, va: int) -> None:
         """Leave the page of a kernel address out of the dump."""

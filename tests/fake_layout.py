@@ -89,6 +89,7 @@ zswap_pool          tfm_name:128 zpool:8
 zswap_entry         rbnode:rb_node offset:8 length:4 pool:8 handle:8
 inactive_task_frame ret_addr:8 bp:8 bx:8 r12:8 r13:8 r14:8 r15:8
 tss_struct          x86_tss.sp0:8 x86_tss.sp2:8
+elf_note_info       csigdata:128 files:24
 """
 
 # Structs of which only the size is known.

@@ -33,6 +33,11 @@ class CoreFormat:
     id_limit: int
 
     @property
+    def compat(self) -> bool:
+        """Whether the kernel of such a process has others as its own: then it keeps things in another form."""
+        return bool(self.sources)
+
+    @property
     def mask(self) -> int:
         """The largest unsigned long."""
         return (1 << self.bits) - 1

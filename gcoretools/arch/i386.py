@@ -95,6 +95,9 @@ USER_CODE_SEGMENTS = (0x73,)
 # No system call: what orig_eax holds in a thread that was interrupted.
 NO_SYSTEM_CALL = (1 << 32) - 1
 
+# struct kernel_siginfo (include/linux/signal_types.h): three numbers, and the longest of what can follow.
+KERNEL_SIGINFO_SIZE = 32
+
 # The first descriptor of thread-local storage in the GDT (GDT_ENTRY_TLS_MIN of arch/x86/include/asm/segment.h).
 TLS_FIRST = 6
 

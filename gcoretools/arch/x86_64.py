@@ -124,6 +124,9 @@ NO_SYSTEM_CALL = (1 << 64) - 1
 # arch/x86/include/asm/page_64_types.h, where the kernel's own symbols and types do not tell.
 STACK_SIZE = 16384
 
+# struct kernel_siginfo (include/linux/signal_types.h): three numbers, and the longest of what can follow.
+KERNEL_SIGINFO_SIZE = 48
+
 # The first descriptor of thread-local storage in the GDT (GDT_ENTRY_TLS_MIN of arch/x86/include/asm/segment.h).
 TLS_FIRST = 12
 

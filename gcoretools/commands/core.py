@@ -51,7 +51,9 @@ Options:
                one (where the dump does not hold that: of its size, and with the pages that the dump holds)
   --strict     exit 1 when something of what is selected is not there; the cores are written all the same
   --gaps KIND  what gaps become: absent, or zero (zeros in the file) [default: absent]
-  -k VMLINUX   take the kernel's types and symbols from this file instead of the dump
+  -k FILE      take the kernel's types and symbols from this vmlinux or ISF file instead of the dump
+  --unwind FILE  call-frame information (.debug_frame or .eh_frame) of the kernel, in any ELF file: kernels up to
+               4.1 save only a part of the registers of a system call (not given: that of -k's vmlinux, if any)
   --no-cache   neither use nor fill the cache of kernel layouts ($XDG_CACHE_HOME/gcoretools)
   -v LEVEL     what to say on standard error: sum of 1 progress, 2 library errors, 4 page faults [default: 4]
   -h, --help   show this
@@ -73,7 +75,7 @@ def _core(arguments: run.Arguments, report: run.Report) -> None:
     sysroot = run.sysroot(arguments, report)
     header, image = source.from_dump(arguments["VMCORE"], arguments["-k"], not arguments["--no-cache"])
     swap = Swap(image, run.swap_images(arguments))
-    recovery = Recovery(image)
+    recovery = Recovery(image, source.call_frames(image, arguments["--unwind"], arguments["-k"]))
 
     def output(process: Process) -> AbstractContextManager[int]:
         return new_file(core_name(arguments["-o"], process))

@@ -34,6 +34,8 @@ Options:
                %p is its PID (thread group), %i the selected thread's, %e its name, %% a percent sign
   --strict     exit 1 when the stream has gaps; the cores are written all the same
   --gaps KIND  what gaps become: absent, or zero (zeros in the file) [default: absent]
+  --unwind FILE  call-frame information (.debug_frame or .eh_frame) of the kernel, in any ELF file: kernels up to
+               4.1 save only a part of the registers of a system call
   --dump PATH  the dump, when it is no longer where the stream says
   -v LEVEL     what to say on standard error: sum of 1 progress, 2 library errors, 4 page faults [default: 4]
   -h, --help   show this
@@ -59,7 +61,7 @@ def _elf(arguments: run.Arguments, report: run.Report) -> None:
     header = next(records)
     assert isinstance(header, Header)
     output = (lambda process: new_file(core_name(template, process))) if template else _single_output()
-    recover = _recovery(header, arguments["--dump"], report)
+    recover = _recovery(header, arguments["--dump"], arguments["--unwind"], report)
     account = Account(report)
     for process in write_cores(header, account.noted(_with_process(records)), output, recover, zero):
         report.say(run.PROGRESS, f"pid {process.pid}: {process.comm}: done")
@@ -91,12 +93,15 @@ def _with_process(records: Iterator[Record]) -> Iterator[Record]:
         raise StreamError("the stream has no process")
 
 
-def _recovery(header: Header, dump: str | None, report: run.Report) -> Callable[[Process, Thread], Regs]:
+def _recovery(
+    header: Header, dump: str | None, unwind: str | None, report: run.Report
+) -> Callable[[Process, Thread], Regs]:
     """How to get the registers of a thread that came without: the dump is opened when the first one does."""
 
     @cache
     def recovery() -> Recovery:
-        return Recovery(source.from_header(header, dump))
+        image = source.from_header(header, dump)
+        return Recovery(image, source.call_frames(image, unwind, None))
 
     def recover(process: Process, thread: Thread) -> Regs:
         found = recovery().of(process, thread)

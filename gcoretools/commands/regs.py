@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from gcoretools.commands import run
+from gcoretools.stages import source
 from gcoretools.stages.regs import add_registers
 from gcoretools.stages.tasks import Tasks
 
@@ -24,6 +25,8 @@ panicked, else the one that was running on CPU 0.
 Options:
   -k FILE      take the kernel's types and symbols from this vmlinux or ISF file instead of the dump
   --no-cache   neither use nor fill the cache of kernel layouts ($XDG_CACHE_HOME/gcoretools)
+  --unwind FILE  call-frame information (.debug_frame or .eh_frame) of the kernel, in any ELF file: kernels up to
+               4.1 save only a part of the registers of a system call (not given: that of -k's vmlinux, if any)
   --dump PATH  with a stream: the dump, when it is no longer where the stream says
   -v LEVEL     what to say on standard error: sum of 1 progress, 2 library errors, 4 page faults [default: 4]
   -h, --help   show this
@@ -44,7 +47,9 @@ def _regs(arguments: run.Arguments, report: run.Report) -> None:
     header, image, records = run.opened(arguments)
     if records is None:
         records = Tasks(image).selected(arguments["SELECTOR"])
-    run.emit(header, run.tell_origins(add_registers(records, image), report), report, run.head(arguments))
+    cfi = source.call_frames(image, arguments["--unwind"], arguments["-k"])
+    told = run.tell_origins(add_registers(records, image, cfi), report)
+    run.emit(header, told, report, run.head(arguments))
 
 
 if __name__ == "__main__":

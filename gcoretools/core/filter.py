@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from gcoretools.dumps.dump import PAGE_SIZE
 from gcoretools.errors import StreamError, UsageError
-from gcoretools.kernel.vma import VM_DONTDUMP, VM_READ
+from gcoretools.kernel.vma import VM_DONTDUMP, VM_GROWSDOWN, VM_READ, VM_WRITE
 from gcoretools.records import Vma
 
 # The bits of -f: the first seven are those of /proc/PID/coredump_filter.
@@ -71,6 +71,10 @@ def dump_size(vma: Vma, chosen: int, rules: dict[str, object], begins_elf: Calla
         return 0
     if vma.category not in CATEGORIES:
         raise StreamError(f"the mapping at {vma.start:#x} is of a kind that is not known, {vma.category!r}")
+    if rules.get("writable_only"):
+        return vma.size if chosen & CATEGORIES[vma.category][0] and _may_dump(vma) else 0
+    if vma.flags & _flags(rules.get("never")) and vma.category not in ("HP", "HS"):
+        return 0
     private = vma.category in ("AP", "FP")
     if private and vma.written and chosen & CATEGORIES["AP"][0]:
         return vma.size
@@ -78,6 +82,15 @@ def dump_size(vma: Vma, chosen: int, rules: dict[str, object], begins_elf: Calla
         return vma.size
     header = vma.category == "FP" and chosen & CATEGORIES["ELF"][0] and _may_be_header(vma)
     return PAGE_SIZE if header and _is_header(vma, rules, begins_elf) else 0
+
+
+def _may_dump(vma: Vma) -> bool:
+    """maydump of 2.6.9: what can be read and can have been changed."""
+    return bool(vma.flags & VM_READ) and bool(vma.flags & (VM_WRITE | VM_GROWSDOWN))
+
+
+def _flags(value: object) -> int:
+    return value if isinstance(value, int) else 0
 
 
 def _may_be_header(vma: Vma) -> bool:

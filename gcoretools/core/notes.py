@@ -12,7 +12,7 @@ from gcoretools.dumps.notes import note_bytes
 from gcoretools.kernel.cred import OVERFLOW_ID
 from gcoretools.records import Process, Thread, Vma
 
-NT_PRSTATUS, NT_PRPSINFO, NT_AUXV, NT_SIGINFO, NT_FILE = 1, 3, 6, 0x53494749, 0x46494C45
+NT_PRSTATUS, NT_PRPSINFO, NT_TASKSTRUCT, NT_AUXV, NT_SIGINFO, NT_FILE = 1, 3, 4, 6, 0x53494749, 0x46494C45
 
 # State letters in the order of pr_state; the kernel shows any later one as '.' (fill_psinfo).
 PSINFO_STATES = "RSDTZW"

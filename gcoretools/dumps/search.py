@@ -28,6 +28,8 @@ _SYMBOL = re.compile(rb"^SYMBOL\(init_uts_ns\)=([0-9a-f]{8,16})$", re.M)
 _NAME = re.compile(rb"^OFFSET\(uts_namespace\.name\)=(\d{1,6})$", re.M)
 _PHYS_BASE = re.compile(rb"^NUMBER\(phys_base\)=(-?\d{1,19})$", re.M)
 _START_KERNEL_MAP = 0xFFFFFFFF80000000
+_DIRECT_MAPS_32 = (0xC0000000, 0xB0000000, 0x80000000, 0x78000000, 0x40000000)
+"""Where the direct map of i386 begins, of which the kernel image is a part (CONFIG_PAGE_OFFSET)."""
 
 _CHUNK = 1024
 
@@ -83,19 +85,25 @@ def _chosen(dump: Dump, copies: list[Copy]) -> bytes:
 
 
 def _witnessed(dump: Dump, text: bytes) -> bool:
-    """Whether init_uts_ns, where this text says it is, holds the release that this text says (x86_64 only)."""
+    """Whether init_uts_ns, where this text says it is, holds the release that this text says."""
     symbol, name, base = _SYMBOL.search(text), _NAME.search(text), _PHYS_BASE.search(text)
-    if not (symbol and base):
+    if not symbol:
         return False
     # Kernels that do not tell OFFSET(uts_namespace.name) have a struct kref before it.
-    pa = int(symbol[1], 16) - _START_KERNEL_MAP + int(base[1]) + (int(name[1]) if name else 4)
+    va = int(symbol[1], 16) + (int(name[1]) if name else 4)
+    places = [va - _START_KERNEL_MAP + int(base[1])] if base else [va - start for start in _DIRECT_MAPS_32]
+    release = text[len(TEXT) : text.index(b"\n")]
+    return any(_release_at(dump, pa) == release for pa in places)
+
+
+def _release_at(dump: Dump, pa: int) -> bytes:
+    """The release in the utsname at a physical address; b"" when none is there."""
     try:
         # struct new_utsname: char sysname[65], nodename[65], release[65], ...
         names = dump.read(pa, 195) if 0 <= pa < 1 << 52 else b""
     except DumpError:
-        return False
-    release = text[len(TEXT) : text.index(b"\n")]
-    return names.startswith(b"Linux\0") and names[130:].split(b"\0", 1)[0] == release
+        return b""
+    return names[130:].split(b"\0", 1)[0] if names.startswith(b"Linux\0") else b""
 
 
 def _at_page_starts(dump: Dump) -> Iterator[Copy]:

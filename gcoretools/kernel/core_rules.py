@@ -5,6 +5,10 @@ from __future__ import annotations
 from gcoretools.errors import GcoreError
 from gcoretools.kernel.image import Image
 from gcoretools.kernel.regsets import last_notes
+from gcoretools.kernel.task import without_thread_groups
+
+# include/linux/mm.h; the second is another flag since 3.7.
+VM_IO, VM_RESERVED = 0x4000, 0x80000
 
 # ELFMAG as the compiler writes it into a comparison, and how much code of the first of these is looked at.
 ELF_MAGIC = b"\x7fELF"
@@ -23,6 +27,10 @@ def core_rules(image: Image) -> dict[str, object]:
             84158b7f6a06, 5.18).
         note_align: whether p_align of PT_NOTE is 4 instead of 0 (60592fb6b67c, 6.12).
         last_notes: owner, type and data of the notes behind those of all threads.
+        siginfo_note, file_note: whether it has NT_SIGINFO (49ae4d4b113b, 3.7) and NT_FILE (2aa362c49c31, 3.7).
+        never: VM_ flags of mappings that are left out whatever the filter: VM_RESERVED went in the same release
+            (314e51b9851b, 3.7).
+        writable_only: mappings count by their flags alone, whatever was done with them (maydump of 2.6.9).
     """
     snapshot = image.has("core_vma_metadata")
     return {
@@ -32,6 +40,10 @@ def core_rules(image: Image) -> dict[str, object]:
         # Nothing in types or symbols names that change; this struct came in the same release.
         "note_align": image.has("x86_xfeat_component"),
         "last_notes": last_notes(image),
+        "siginfo_note": image.has("elf_note_info.csigdata"),
+        "file_note": image.has("elf_note_info.files"),
+        "never": VM_IO if image.has("elf_note_info.files") else VM_IO | VM_RESERVED,
+        "writable_only": without_thread_groups(image),
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gcoretools.errors import KernelDataError, PageAbsent
+from gcoretools.kernel import pda
 from gcoretools.kernel.image import Image
 from gcoretools.memory import NotMapped
 
@@ -15,7 +16,7 @@ CPU_LIMIT = 8192
 def cpu_count(image: Image) -> int:
     """How many CPU numbers are possible."""
     if not image.has("nr_cpu_ids"):
-        return 1
+        return max(sum(1 for _ in pda.areas(image)), 1)
     count = image.memory.integer(image.symbol("nr_cpu_ids"), 4)
     if not 0 < count <= CPU_LIMIT:
         raise KernelDataError(f"nr_cpu_ids is {count}: the dump or the layout is damaged")
@@ -25,7 +26,8 @@ def cpu_count(image: Image) -> int:
 def per_cpu_offset(image: Image, cpu: int) -> int:
     """What to add to the address of a per-CPU variable, in bytes (modulo the size of a pointer)."""
     if not image.has("__per_cpu_offset"):
-        return 0
+        area = pda.area(image, cpu)
+        return area["data_offset"] if area else 0
     return image.pointer(image.symbol("__per_cpu_offset") + cpu * image.pointer_size)
 
 
@@ -64,3 +66,17 @@ def current_task(image: Image) -> int:
     if cpu not in tasks:
         raise KernelDataError(f"the dump does not hold the runqueue of CPU {cpu}: name a PID")
     return tasks[cpu]
+
+
+def has_feature(image: Image, number: int) -> bool | None:
+    """Whether the boot CPU has an X86_FEATURE_ by its number; None when the kernel does not tell.
+
+    The number is 32 times the word of x86_capability, plus the bit (arch/x86/include/asm/cpufeatures.h).
+    """
+    if not image.has("boot_cpu_data", "cpuinfo_x86.x86_capability"):
+        return None
+    at = image.struct("cpuinfo_x86", image.symbol("boot_cpu_data")).at("x86_capability")
+    try:
+        return bool(image.memory.integer(at + number // 32 * 4, 4) >> number % 32 & 1)
+    except (KernelDataError, PageAbsent):
+        return None

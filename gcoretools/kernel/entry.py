@@ -63,24 +63,28 @@ def at_entry(image: Image, thread: Thread, note: CpuNote, stack_top: int) -> AtE
     Raises KernelDataError and PageAbsent when the stack cannot be read, or the CPU is on one that nobody knows.
     """
     rip, rsp = (note.registers[name] for name in image.arch.POINTERS)
-    size = image.pointer_size * len(image.arch.PT_REGS)
+    size = 8 * len(image.arch.PT_REGS)
     if stack_top - size >= rsp >= thread.stack or _on_the_way_out(image, rip):
         return None
-    top = _entry_stack_top(image, thread.cpu)
-    on_entry_stack = top - ENTRY_STACK_SIZE <= rsp < top
-    if on_entry_stack and image.pointer_size == 8:
+    top = entry_stack_top(image, thread.cpu)
+    if top - ENTRY_STACK_SIZE <= rsp < top:
         return _interrupted(image, note, top)
-    if _within(image, rip, *SYSTEM_CALL):
+    if within(image, rip, *SYSTEM_CALL):
         return _in_system_call(image, thread, note, stack_top)
-    if on_entry_stack or _within(image, rip, *ENTRY_TEXT):
-        raise KernelDataError(f"CPU {thread.cpu} was in entry code at {rip:#x} that this program does not know")
+    if within(image, rip, *ENTRY_TEXT):
+        raise unknown_entry(thread, rip)
     return None
+
+
+def unknown_entry(thread: Thread, at: int) -> KernelDataError:
+    """The error for a CPU in a piece of entry code that is not known."""
+    return KernelDataError(f"CPU {thread.cpu} was in entry code at {at:#x} that this program does not know")
 
 
 def _interrupted(image: Image, note: CpuNote, top: int) -> AtEntry:
     """At the door of an interrupt or an exception: the CPU itself pushed rip, cs, eflags, rsp and ss."""
     pushed = _pushed(image, note.registers["rsp"], top)
-    if _within(image, pushed.get("rdi", 0), *ENTRY_TEXT):
+    if within(image, pushed.get("rdi", 0), *ENTRY_TEXT):
         del pushed["rdi"]  # error_entry's return address, until it has moved that below pt_regs
     values = _general(image, note) | pushed | {"orig_rax": image.arch.NO_SYSTEM_CALL}
     lost = tuple(name for name in ("rip", "cs", "eflags", "rsp", "ss") if name not in pushed)
@@ -145,7 +149,7 @@ def _user_rsp(image: Image, number: int, rip: int, rsp: int) -> int | None:
         return None
 
 
-def _entry_stack_top(image: Image, number: int) -> int:
+def entry_stack_top(image: Image, number: int) -> int:
     """Where a CPU's entry stack begins, from above; 0 on kernels without one."""
     if not image.has("cpu_tss_rw", "tss_struct.x86_tss.sp0"):
         return 0
@@ -155,7 +159,8 @@ def _entry_stack_top(image: Image, number: int) -> int:
         return 0
 
 
-def _within(image: Image, address: int, first: str, end: str) -> bool:
+def within(image: Image, address: int, first: str, end: str) -> bool:
+    """Whether a virtual address lies from one symbol on and before another one, where the kernel has both."""
     return image.has(first, end) and image.symbol(first) <= address < image.symbol(end)
 
 

@@ -10,8 +10,10 @@ import re
 import struct
 from dataclasses import dataclass
 
+from gcoretools.arch.i387 import FSAVE_SIZE
 from gcoretools.arch.xsave import AREA_LIMIT, FXSAVE_SIZE, SOFTWARE, USER_COMPONENTS, XsaveTables
 from gcoretools.errors import GcoreError, KernelDataError
+from gcoretools.kernel.cpu import has_feature
 from gcoretools.kernel.image import Image, Struct
 from gcoretools.kernel.task import is_kernel_thread
 from gcoretools.records import Thread
@@ -19,6 +21,14 @@ from gcoretools.records import Thread
 # Components that an old kernel, which has no XFEATURE_MAX, can know.
 COMPONENTS = 10
 COMPONENTS_LIMIT = 63
+
+# X86_FEATURE_FXSR: CPUs from the Pentium II on.
+FXSR = 0 * 32 + 24
+
+# include/linux/sched.h.
+PF_USED_MATH = 0x2000
+
+NEVER_USED = "the thread has never used them"
 
 # A component whose xstate_flags have this bit is aligned in the compacted format (XSTATE_FLAG_ALIGNED64).
 FLAG_ALIGNED = 1 << 1
@@ -33,7 +43,7 @@ class FpuState:
     """What memory has of a thread's floating-point state.
 
     Attributes:
-        area: as XSAVE or FXSAVE left it.
+        area: as XSAVE, FXSAVE or, when the CPU has neither, FSAVE left it.
         features: components of user mode that the thread may have, a bit each.
         pkru: where the kernel keeps it outside of the area.
         origin: where it comes from, in words; "stale" begins them when the CPU had a newer one.
@@ -55,7 +65,8 @@ class FpuStates:
     def __init__(self, image: Image, user_size: int) -> None:
         self._image = image
         self.tables = xsave_tables(image, user_size) if user_size else None
-        self._area_size = _area_size(image) if user_size else FXSAVE_SIZE
+        self._least = _least_size(image)
+        self._area_size = _area_size(image) if user_size else self._least
         self._needs_load = _needs_load_bit(image)
 
     def of(self, thread: Thread, task: Struct) -> FpuState:
@@ -63,9 +74,9 @@ class FpuStates:
         if is_kernel_thread(task):
             raise KernelDataError("a kernel thread has no registers of user mode")
         pkru = task["thread.pkru"] if task.has("thread.pkru") else None
-        fpu = self._image.struct("fpu", self._fpu(task))
         features, own = self.tables.features if self.tables else 0, False
-        if fpu.has("fpstate"):
+        if self._image.has("fpu.fpstate"):
+            fpu = self._image.struct("fpu", self._fpu(task))
             # While a guest of KVM has the registers, the thread's own are put aside (__task_fpstate).
             aside = fpu["__task_fpstate"] if fpu.has("__task_fpstate") else 0
             own = bool(aside)
@@ -73,12 +84,23 @@ class FpuStates:
             at, size = state.at("regs"), state["size"]
             features &= state["user_xfeatures"]
         else:
-            inline = self._image.member("fpu.state").size > 8  # a pointer before 4.2
-            at, size = fpu.at("state") if inline else fpu["state"], self._area_size
-        if not FXSAVE_SIZE <= size <= AREA_LIMIT:
+            at, size = self._area(task), self._area_size
+        if not self._least <= size <= AREA_LIMIT:
             raise KernelDataError(f"the floating-point state at {at:#x} has {size} bytes: that number is damaged")
         area = self._image.memory.read(at, size)
         return FpuState(area, features, pkru, self._origin(thread, task, own))
+
+    def _area(self, task: Struct) -> int:
+        """Virtual address of the state as it was kept until 5.16."""
+        if task.has("thread.fpu") and self._image.member("fpu.state").size > 8:
+            return self._image.struct("fpu", self._fpu(task)).at("state")  # a pointer before 4.2
+        if not _has_used(task):
+            raise KernelDataError(NEVER_USED)
+        if task.has("thread.i387"):
+            return task.at("thread.i387")
+        if task.has("thread.xstate"):
+            return task["thread.xstate"]
+        return self._image.struct("fpu", self._fpu(task))["state"]
 
     def _fpu(self, task: Struct) -> int:
         if task.has("thread.fpu"):
@@ -91,6 +113,16 @@ class FpuStates:
         if aside or (self._needs_load and task["thread_info.flags"] & self._needs_load):
             return f"from memory (running in the kernel on CPU {thread.cpu}, saved before)"
         return f"stale: from memory as last saved; CPU {thread.cpu} had the current ones"
+
+
+def _least_size(image: Image) -> int:
+    """Bytes of the state where the CPU has no XSAVE; every 64-bit one has FXSAVE."""
+    return FSAVE_SIZE if image.pointer_size == 4 and has_feature(image, FXSR) is False else FXSAVE_SIZE
+
+
+def _has_used(task: Struct) -> bool:
+    """Whether a thread ever used the FPU (used_math, tsk_used_math)."""
+    return bool(task["used_math"] if task.has("used_math") else task["flags"] & PF_USED_MATH)
 
 
 def xsave_tables(image: Image, user_size: int) -> XsaveTables:

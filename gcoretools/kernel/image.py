@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import lru_cache, partial
 from typing import TypeVar
 
@@ -14,6 +15,10 @@ from gcoretools.memory import AddressSpace
 from gcoretools.paging import Paging
 
 T = TypeVar("T")
+
+# _PAGE_PROTNONE as 2.6.18 has it, and 2.6.32 no longer; no struct is known that changed with it. What came between
+# (task_struct.real_cred, 2.6.29) stands for it.
+OLD_PROTNONE = 1 << 7
 
 # More elements than any list of the kernel that we follow can have (PID_MAX_LIMIT).
 LIST_LIMIT = 1 << 22
@@ -45,7 +50,7 @@ class Image:
         self.kernel = kernel
         self.arch = architecture(kernel.arch)
         self.paging: Paging = self.arch.paging(kernel.page_levels, "l1tf_mitigation" in kernel.layout.symbols)
-        self.user_paging = self.arch.paging(3, False) if self._has_short_tables() else self.paging
+        self.user_paging = self._user_paging()
         linear = self.arch.linear(kernel.phys_base, kernel.direct_map)
         self.memory = AddressSpace(dump, self.paging, kernel.page_root, linear)
         self.pointer_size: int = self.paging.pointer_size
@@ -60,9 +65,15 @@ class Image:
         """The memory of the process whose top page table is at that physical address."""
         return AddressSpace(self.dump, self.user_paging, page_table)
 
-    def _has_short_tables(self) -> bool:
-        """Whether a process's table has only the lower half of addresses: each CPU has the top (up to 2.6.10)."""
-        return self.has("x8664_pda.level4_pgt")
+    def _user_paging(self) -> Paging:
+        """The geometry of a process's table, where it is not the kernel's.
+
+        Up to 2.6.10 it had only the lower half of addresses, and each CPU the top table.
+        """
+        paging: Paging = self.arch.paging(3, False) if self.has("x8664_pda.level4_pgt") else self.paging
+        if not self.has("task_struct.real_cred"):
+            return replace(paging, protnone=OLD_PROTNONE)
+        return paging
 
     def has(self, *names: str) -> bool:
         """Whether the kernel has all these members, sizes, constants or symbols."""
@@ -116,6 +127,19 @@ class Image:
             element = self.struct(name, node - offset)
             yield element
             node = element.pointer(member.partition(".")[2])
+
+    def nodes(self, head: int) -> Iterator[int]:
+        """The other list_heads on the list of one, by virtual address, where no member of the layout names them.
+
+        Raises KernelDataError on a cycle that does not pass the head.
+        """
+        node, seen = self.pointer(head), set[int]()
+        while node != head:
+            if node in seen or len(seen) >= LIST_LIMIT:
+                raise KernelDataError(f"the list at {head:#x} does not end: it is damaged")
+            seen.add(node)
+            yield node
+            node = self.pointer(node)
 
     def span(self, name: str) -> tuple[int, int]:
         """Offsets between which all but the long members that we need of a struct lie, in bytes."""

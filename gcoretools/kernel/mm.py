@@ -7,7 +7,7 @@ import logging
 from gcoretools.dumps.dump import PAGE_SIZE
 from gcoretools.errors import KernelDataError, PageAbsent
 from gcoretools.kernel.cpu import cpu_count, per_cpu
-from gcoretools.kernel.image import Image, Struct
+from gcoretools.kernel.image import LIST_LIMIT, Image, Struct
 
 LOG = logging.getLogger(__name__)
 
@@ -19,6 +19,10 @@ FILTER_SHIFT, FILTER_MASK = 2, 0x1FF
 
 # Before 2.6.23 (6c5d523826dc) there is no filter: every kind is written.
 NO_FILTER = 0x7F
+
+# RHEL 5: how many lists its table of filters has, and what counts for a process that is not in it.
+HASHED_FILTERS_BITS = 10
+USUAL_FILTER = 0x3
 
 # arch/x86/include/asm/mmu.h, and what ia32_compat held before ff170cd05953 (5.11).
 MM_CONTEXT_UPROBE_IA32 = 1 << 0
@@ -58,18 +62,23 @@ def auxv(mm: Struct, bits: int) -> bytes:
     return whole
 
 
-def bits(image: Image, mm: Struct) -> int:
-    """The class of the process's core: the kernel's own, or 32 where the compat ELF loader made it."""
+def bits(image: Image, mm: Struct, task: Struct) -> int:
+    """The class of the process's core: the kernel's own, or 32 where the compat ELF loader made it.
+
+    Args:
+        task: one that has that memory; it names the loader where mm_struct does not.
+    """
     if image.arch.CORE.bits == 32:
         return 32
-    if not (mm.has("binfmt") and image.has("compat_elf_format")):
+    holder = next((each for each in (mm, task) if each.has("binfmt")), None)
+    if holder is None or not image.has("compat_elf_format"):
         return 64
-    return 32 if mm["binfmt"] == image.symbol("compat_elf_format") else 64
+    return 32 if holder["binfmt"] == image.symbol("compat_elf_format") else 64
 
 
-def abi(image: Image, mm: Struct) -> str:
+def abi(image: Image, mm: Struct, bits: int) -> str:
     """What kind of process it is: the kernel's own, ia32, or x32, which is 32 bits wide with 64-bit registers."""
-    if bits(image, mm) == image.arch.CORE.bits:
+    if bits == image.arch.CORE.bits:
         return image.kernel.arch
     if mm.has("context.flags"):
         return "ia32" if mm["context.flags"] & MM_CONTEXT_UPROBE_IA32 else "x32"
@@ -77,9 +86,29 @@ def abi(image: Image, mm: Struct) -> str:
     return "x32" if compat == TIF_X32 else "ia32"
 
 
-def coredump_filter(mm: Struct) -> int:
+def coredump_filter(image: Image, mm: Struct) -> int:
     """The bits of /proc/PID/coredump_filter."""
-    return mm["flags"] >> FILTER_SHIFT & FILTER_MASK if mm.has("flags") else NO_FILTER
+    if mm.has("flags"):
+        return mm["flags"] >> FILTER_SHIFT & FILTER_MASK
+    if image.has("mm_flags_hash", "mm_flags.mm", "mm_flags.flags", "mm_flags.hlist"):
+        return _hashed_filter(image, mm.address)
+    return NO_FILTER
+
+
+def _hashed_filter(image: Image, mm: int) -> int:
+    """The filter of a process of RHEL 5: it stands in a hash table as soon as it is another one than usual."""
+    size = image.pointer_size
+    heads = image.memory.read(image.symbol("mm_flags_hash"), size << HASHED_FILTERS_BITS)
+    for at in range(0, len(heads), size):
+        node = int.from_bytes(heads[at : at + size], "little")
+        for _ in range(LIST_LIMIT):
+            if not node:
+                break
+            entry = image.struct("mm_flags", node - image.member("mm_flags.hlist").offset)
+            if entry["mm"] == mm:
+                return entry["flags"] & FILTER_MASK
+            node = entry.pointer("hlist")
+    return USUAL_FILTER
 
 
 def resident(image: Image, mm: Struct) -> int:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gcoretools.dumps.dump import PAGE_SHIFT
+from gcoretools.dumps.dump import PAGE_SHIFT, PAGE_SIZE
 from gcoretools.errors import LayoutError
 from gcoretools.kernel.image import Image
 from gcoretools.memory import NO_FRAME
@@ -22,7 +22,10 @@ from gcoretools.paging import Words
 VMEMMAP_BASES = {5: (0xFFD4000000000000,), 4: (0xFFFFEA0000000000, 0xFFFFE20000000000)}
 
 # arch/x86/include/asm/sparsemem.h, by levels: log2 of the bytes in a section, and how many sections there are.
-SECTIONS = {2: (26, 1 << 6), 3: (29, 1 << 7)}
+SECTIONS = {2: (26, 1 << 6), 3: (29, 1 << 7), 4: (27, 1 << 19)}
+
+# SPARSEMEM_EXTREME, which 64-bit kernels take: so many bytes of them together, and pointers to those.
+ROOT_SIZE = PAGE_SIZE
 
 # include/linux/mmzone.h: the low bits of section_mem_map are flags, of which the first says that there is one.
 SECTION_HAS_MAP, SECTION_FLAGS = 1 << 0, 0x3F
@@ -113,12 +116,24 @@ def _sections(image: Image) -> Iterator[Run]:
     bits, count = SECTIONS.get(len(image.paging.levels), (0, 0))
     frames = 1 << bits >> PAGE_SHIFT
     word = 1 << 8 * image.member("mem_section.section_mem_map").size
-    for number in range(count):
-        section = image.struct("mem_section", image.symbol("mem_section") + number * image.size("mem_section"))
-        coded = section["section_mem_map"]
+    for number, address in _section_addresses(image, count):
+        coded = image.struct("mem_section", address)["section_mem_map"]
         if coded & SECTION_HAS_MAP:
             first = number * frames
             yield Run(((coded & ~SECTION_FLAGS) + first * image.size("page")) % word, first, frames)
+
+
+def _section_addresses(image: Image, count: int) -> Iterator[tuple[int, int]]:
+    """The number of each section that the kernel has a struct of, and the virtual address of that."""
+    size, table = image.size("mem_section"), image.symbol("mem_section")
+    if image.pointer_size == 4:
+        yield from ((number, table + number * size) for number in range(count))
+        return
+    together = ROOT_SIZE // size
+    roots = image.memory.read(table, count // together * image.pointer_size)
+    for number, root in enumerate(np.frombuffer(roots, "<u8").tolist()):
+        if root:
+            yield from ((number * together + i, root + i * size) for i in range(together))
 
 
 def _nodes(image: Image) -> Iterator[Run]:

@@ -21,6 +21,8 @@ class NamespaceIds:
 
     def of(self, task: Struct) -> list[int]:
         """The task's pid, parent's tgid, process group and session, as its own pid namespace numbers them."""
+        if not self._image.has("pid.level"):
+            return _plain_ids(self._image, task)
         own = _pid_of(self._image, task, "PIDTYPE_PID")
         namespace = _namespace(self._image, own)
         key = task["signal"], task["real_parent"], namespace
@@ -32,6 +34,13 @@ class NamespaceIds:
 def namespace_ids(image: Image, task: Struct) -> list[int]:
     """NamespaceIds.of for a single task."""
     return NamespaceIds(image).of(task)
+
+
+def _plain_ids(image: Image, task: Struct) -> list[int]:
+    """The same of kernels without pid namespaces."""
+    parent = image.struct("task_struct", task["real_parent"])
+    signal = image.struct("signal_struct", task["signal"])
+    return [task["pid"], parent["tgid"], signal["pgrp"], signal["session"]]
 
 
 def _shared_ids(image: Image, task: Struct, namespace: tuple[int, int]) -> list[int]:

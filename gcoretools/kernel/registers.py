@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import struct
 from dataclasses import dataclass
 
 from gcoretools.errors import KernelDataError, PageAbsent
+from gcoretools.kernel import entry, entry_32
 from gcoretools.kernel.cpu_notes import CpuNote, CpuNotes
-from gcoretools.kernel.entry import AtEntry, at_entry
+from gcoretools.kernel.entry import AtEntry
+from gcoretools.kernel.fast_path import SYSTEM_CALL, Completed, completed
 from gcoretools.kernel.image import Image, Struct
+from gcoretools.kernel.pt_regs import pt_regs, read_pt_regs
 from gcoretools.kernel.segments import bases, saves_bases
+from gcoretools.kernel.unwind import Rules
 from gcoretools.records import Thread
 
-# Bits of a segment selector.
-SELECTOR = 0xFFFF
+# Who knows the entry code, by the size of a pointer.
+AT_ENTRY = {8: entry.at_entry, 4: entry_32.at_entry}
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +28,15 @@ class Registers:
 
 
 class ThreadRegisters:
-    """Recovers registers of the threads of one dump."""
+    """Recovers registers of the threads of one dump.
 
-    def __init__(self, image: Image) -> None:
+    Args:
+        cfi: the kernel's call-frame information: kernels up to 4.15 save only a part of the registers.
+    """
+
+    def __init__(self, image: Image, cfi: Rules | None = None) -> None:
         self._image = image
+        self._cfi = cfi
         self._arch = image.arch
         self._notes = CpuNotes(image)
         self._bases_by_selector = "fs_base" in self._arch.SAVED_SEGMENTS and not saves_bases(image)
@@ -47,9 +55,11 @@ class ThreadRegisters:
         try:
             task = self._image.struct("task_struct", thread.task)
             top = self._top(thread, task)
-            door = at_entry(self._image, thread, note, top) if note else None
+            door = AT_ENTRY[self._image.pointer_size](self._image, thread, note, top) if note else None
             saved = door.values if door else self._saved(top)
-            return Registers(saved | self._segments(task, note), self._origin(thread, note, door))
+            rest = None if door else self._rest(thread, saved, top, note)
+            saved = self._checked(rest.values if rest else saved, top)
+            return Registers(saved | self._segments(task, note), self._origin(thread, note, door) + _told(rest))
         except (KernelDataError, PageAbsent) as error:
             return Registers({}, f"not recovered: {error}")
 
@@ -59,19 +69,19 @@ class ThreadRegisters:
         return task[member] if member and task.has(member) else thread.stack + self._stack_top
 
     def _saved(self, top: int) -> dict[str, int]:
-        """pt_regs at the top of the kernel stack, as the last entry from user mode left them.
+        """pt_regs at the top of the kernel stack, as the last entry from user mode left them."""
+        return read_pt_regs(self._image, self._pt_regs, top)
 
-        It is whole on every kernel that is read. Up to 4.15 a system call leaves rbx, rbp and r12 to r15 out:
-        there, unwind.callee_saved gives them.
-        """
-        names = self._pt_regs
-        size = self._image.pointer_size * len(names)
-        at = top - size
-        values = struct.unpack(f"<{len(names)}{self._arch.CORE.word}", self._image.memory.read(at, size))
-        registers = dict(zip(names, values, strict=True))
-        registers |= {name: registers[name] & SELECTOR for name in self._arch.SELECTORS if name in registers}
+    def _rest(self, thread: Thread, saved: dict[str, int], top: int, note: CpuNote | None) -> Completed | None:
+        """What the entry code did not save of a thread; None where it saves everything."""
+        if not self._image.has(*SYSTEM_CALL):
+            return None
+        at = top - self._image.pointer_size * len(self._pt_regs)
+        return completed(self._image, thread, saved, at, self._cfi, note)
+
+    def _checked(self, registers: dict[str, int], top: int) -> dict[str, int]:
         if registers["cs"] not in self._arch.USER_CODE_SEGMENTS:
-            raise KernelDataError(f"the top of the kernel stack, {at:#x}, holds no registers of user mode")
+            raise KernelDataError(f"the top of the kernel stack, {top:#x}, holds no registers of user mode")
         return registers
 
     def _segments(self, task: Struct, note: CpuNote | None) -> dict[str, int]:
@@ -92,11 +102,12 @@ class ThreadRegisters:
         return f"the kernel stack (running on CPU {thread.cpu}, of which the dump has no note: may be old)"
 
 
-def pt_regs(image: Image) -> tuple[str, ...]:
-    """The registers that this kernel's struct pt_regs has, in its order."""
-    arch = image.arch
-    absent = {name for name in arch.SAVED_SEGMENTS if name in arch.PT_REGS and not image.has(f"pt_regs.{name}")}
-    return tuple(name for name in arch.PT_REGS if name not in absent)
+def _told(rest: Completed | None) -> str:
+    """What the words about the origin of registers go on with."""
+    if rest is None:
+        return ""
+    how = f"; callee-saved ones {rest.how}" if rest.how else ""
+    return f"{how}; not recovered: {', '.join(rest.lost)} ({rest.why})" if rest.lost else how
 
 
 def _saved_apart(image: Image, names: tuple[str, ...]) -> dict[str, str]:

@@ -7,14 +7,15 @@ is active becomes one. The table stands in the dump; what each set holds is here
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gcoretools.arch import xsave
-from gcoretools.arch.i387 import fsave
+from gcoretools.arch.i387 import FSAVE_SIZE, RESERVED, fsave, fxsave_head
 from gcoretools.arch.tls import DESCRIPTOR_SIZE, user_desc
 from gcoretools.errors import DumpError, KernelDataError, LayoutError
 from gcoretools.kernel.fpu import FpuState, FpuStates
 from gcoretools.kernel.image import Image, Struct
+from gcoretools.kernel.task import without_thread_groups
 from gcoretools.records import Thread
 
 NT_PRFPREG, NT_PRXFPREG = 2, 0x46E62B7F
@@ -22,6 +23,12 @@ NT_386_TLS, NT_386_IOPERM = 0x200, 0x201
 NT_X86_XSTATE, NT_X86_SHSTK, NT_X86_XSAVE_LAYOUT = 0x202, 0x204, 0x205
 
 SETS_LIMIT = 32
+
+# struct user32_fxsr_struct of include/asm-x86_64/user32.h: the selectors, each of 4 bytes.
+FCS, FOS = 12, 20
+
+# __KERNEL_CS of arch/x86/include/asm/segment.h, and the bits of any selector.
+KERNEL_CS, SELECTOR = 0x10, 0xFFFF
 IO_BITMAP_SIZE = 8192
 
 # thread.features: the thread has a shadow stack (ARCH_SHSTK_SHSTK); its pointer is the second word of CET_USER.
@@ -56,6 +63,7 @@ class _Source:
     state: FpuState | None
     bits: int
     segments: tuple[int, int]
+    dumping: bool
 
 
 class ThreadRegsets:
@@ -72,16 +80,17 @@ class ThreadRegsets:
         except Error as error:
             self._lost = f"not recovered: {error}"
 
-    def of(self, thread: Thread, bits: int = 64, cs: int = 0, ds: int = 0) -> RegsetNotes:
+    def of(self, thread: Thread, bits: int = 64, cs: int = 0, ds: int = 0, dumping: bool = False) -> RegsetNotes:
         """The notes of a thread; what cannot be recovered has none, and `fpu_origin` says why.
 
         Args:
             bits: 32 or 64, the kind of its process.
             cs, ds: the thread's selectors, which notes of a 32-bit one show.
+            dumping: whether the thread stands for the one that writes the core.
         """
         task = self._image.struct("task_struct", thread.task)
         state, origin = self._state(thread, task)
-        source = _Source(task, self._states.tables if self._states else None, state, bits, (cs, ds))
+        source = _Source(task, self._states.tables if self._states else None, state, bits, (cs, ds), dumping)
         notes = []
         for row in self._sets.get(bits, ()):
             try:
@@ -114,15 +123,22 @@ def regsets(image: Image, bits: int) -> tuple[Regset, ...]:
     Raises KernelDataError when the table is damaged, PageAbsent.
     """
     view = "user_x86_64_view" if bits == 64 else "user_x86_32_view"
-    members = ("user_regset_view.regsets", "user_regset_view.n", "user_regset.n", "user_regset.core_note_type")
-    if not image.has(view, *members):
-        return (Regset(NT_PRFPREG, xsave.FXSAVE_SIZE if bits == 64 else 108),)
+    if not image.has(view) or not _has_views(image):
+        fxsave = Regset(NT_PRXFPREG, xsave.FXSAVE_SIZE)
+        return (Regset(NT_PRFPREG, FSAVE_SIZE), fxsave) if bits == 32 else (replace(fxsave, note=NT_PRFPREG),)
     table = image.struct("user_regset_view", image.symbol(view))
     if not 0 < table["n"] <= SETS_LIMIT:
         raise KernelDataError(f"{view}: {table['n']} register sets: the table is damaged")
     step = image.size("user_regset")
     rows = (image.struct("user_regset", table["regsets"] + step * i) for i in range(1, table["n"]))
     return tuple(Regset(row["core_note_type"], row["n"] * row["size"]) for row in rows)
+
+
+def _has_views(image: Image) -> bool:
+    """Whether the kernel has tables of register sets (since 2.6.25)."""
+    return image.has(
+        "user_regset_view.regsets", "user_regset_view.n", "user_regset.n", "user_regset.core_note_type"
+    )
 
 
 def last_notes(image: Image) -> list[dict[str, object]]:
@@ -145,14 +161,48 @@ def _user_size(sets: tuple[Regset, ...]) -> int:
 
 
 def _fxsave(image: Image, source: _Source) -> bytes | None:
-    return xsave.fxsave(source.state.area, source.tables) if source.state else None
+    if source.state is None or _is_fsave(source.state):
+        return None
+    return xsave.fxsave(source.state.area, source.tables)
+
+
+def _is_fsave(state: FpuState) -> bool:
+    return len(state.area) < xsave.FXSAVE_SIZE
+
+
+def _prxfpreg(image: Image, source: _Source) -> bytes | None:
+    """The FXSAVE image; kernels without tables of register sets put cs and ds where 32-bit ones have them."""
+    found = _fxsave(image, source)
+    if found is None or _has_views(image) or image.arch.CORE.bits == 32:
+        return found
+    cs, ds = (selector.to_bytes(4, "little") for selector in source.segments)
+    return found[:FCS] + cs + found[FCS + 4 : FOS] + ds + found[FOS + 4 :]
 
 
 def _prfpreg(image: Image, source: _Source) -> bytes | None:
+    if source.state and _is_fsave(source.state):
+        return source.state.area
     image_ = _fxsave(image, source)
     if image_ is None or source.bits == 64:
         return image_
-    return fsave(image_, source.segments if image.arch.CORE.bits == 64 else None)
+    if image.arch.CORE.bits == 64:
+        return fsave(image_, _x87_segments(image, source), by_stack=not without_thread_groups(image))
+    return fsave(image_, None) if _has_views(image) else fxsave_head(image_)
+
+
+def _x87_segments(image: Image, source: _Source) -> tuple[int, int]:
+    """fcs and fos of the last x87 instruction: nobody knows them, and the kernel shows the thread's cs and ds.
+
+    Of the thread that dumps, kernels up to 2.6.36 showed their own cs. Their names changed when NT_FILE came at the
+    latest; those without a table of register sets filled the upper halves of both.
+    """
+    cs, ds = source.segments
+    if image.has("elf_note_info.files"):
+        return cs, ds & SELECTOR | RESERVED
+    cs = KERNEL_CS if source.dumping else cs
+    if not _has_views(image):
+        return cs | RESERVED, ds & SELECTOR | RESERVED
+    return cs, ds & SELECTOR | (0 if source.dumping else RESERVED)
 
 
 def _xstate(image: Image, source: _Source) -> bytes | None:
@@ -192,7 +242,7 @@ def _shadow_stack(image: Image, source: _Source) -> bytes | None:
 # What each register set holds, by the type of its note; the kernel's table says which there are, and their order.
 ROWS: dict[int, Callable[[Image, _Source], bytes | None]] = {
     NT_PRFPREG: _prfpreg,
-    NT_PRXFPREG: _fxsave,
+    NT_PRXFPREG: _prxfpreg,
     NT_X86_XSTATE: _xstate,
     NT_386_TLS: _tls,
     NT_386_IOPERM: _ioperm,

@@ -32,6 +32,7 @@ from gcoretools.kernel.page_state import (
 )
 from gcoretools.kernel.swap.entry import SwapEntries
 from gcoretools.kernel.swap.swap import Swap
+from gcoretools.kernel.vdso import vdso_page
 from gcoretools.kernel.vma import VM_IO, VM_MAYREAD, VM_PFNMAP
 from gcoretools.paging import Entries, MissingTable, PageTable, Words
 from gcoretools.records import Process, Vma
@@ -196,17 +197,15 @@ class Residence:
 
     def _vdso(self, vma: Vma, start: int, size: int) -> Iterator[Piece]:
         """Pages of the vdso that were never touched: the kernel's own image of it has them."""
-        mm = self._image.struct("mm_struct", self._process.mm)
         end = min(start + size, vma.start + VDSO_LIMIT)
         for at in range(start, end, PAGE_SIZE):
             try:
-                image = self._image.struct("vdso_image", mm["context.vdso_image"])
-                pa, _ = self._image.memory.translate(image["data"] + at - vma.start)
-                frame = np.array([pa >> PAGE_SHIFT], np.uint64)
+                number = (at - vma.start) // PAGE_SIZE
+                frame = np.array([vdso_page(self._image, self._process, number)], np.uint64)
                 here = self._image.dump.present(frame)[0]
                 state = DATA if here else EXCLUDED + int(self._image.dump.why(frame)[0])
                 yield Piece(at, PAGE_SIZE, state, frame if state == DATA else _NO_PLACES)
-            except (KernelDataError, PageAbsent):
+            except (KernelDataError, LayoutError, PageAbsent):
                 yield from _plain(at, PAGE_SIZE, NOT_MAPPED)
         if max(start, end) < start + size:
             yield from _plain(max(start, end), start + size - max(start, end), NOT_MAPPED)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from gcoretools.arch.tls import DESCRIPTOR_SIZE, segment_base
 from gcoretools.arch.x86_64 import TLS_FIRST
-from gcoretools.errors import KernelDataError, PageAbsent
+from gcoretools.errors import KernelDataError
+from gcoretools.kernel.cpu import has_feature
 from gcoretools.kernel.image import Image, Struct
 
 # A selector's bits: the table that its descriptor is in (else the GDT), and the descriptor's number.
@@ -14,23 +15,27 @@ NUMBER_SHIFT = 3
 # LDT_ENTRIES of arch/x86/include/uapi/asm/ldt.h.
 LOCAL_LIMIT = 8192
 
+# The first descriptor of thread-local storage in the GDT of 2.6.9.
+OLD_TLS_FIRST = 11
+
 # Each base, and the selector that leads to it when it is not the null selector.
 SELECTORS = {"fs_base": "fs", "gs_base": "gs"}
 
-# X86_FEATURE_FSGSBASE: the word of x86_capability, in bytes, and the bit in it.
-FSGSBASE_WORD, FSGSBASE_BIT = 4 * 9, 1 << 0
+# X86_FEATURE_FSGSBASE.
+FSGSBASE = 9 * 32 + 0
 
 
-def selected_base(selector: int, thread_table: bytes, local_table: bytes) -> int:
+def selected_base(selector: int, thread_table: bytes, local_table: bytes, tls_first: int = TLS_FIRST) -> int:
     """The base of the segment that a selector names; 0 when there is no such segment of user mode.
 
     Args:
         thread_table: the thread's part of the GDT (thread_struct.tls_array), 8 bytes each.
         local_table: the process's LDT, likewise.
+        tls_first: the place of the thread's part in the GDT.
     """
     number = selector >> NUMBER_SHIFT
     table = local_table if selector & LOCAL_TABLE else thread_table
-    at = DESCRIPTOR_SIZE * (number if selector & LOCAL_TABLE else number - TLS_FIRST)
+    at = DESCRIPTOR_SIZE * (number if selector & LOCAL_TABLE else number - tls_first)
     return segment_base(table[at : at + DESCRIPTOR_SIZE]) if 0 <= at < len(table) else 0
 
 
@@ -38,11 +43,7 @@ def saves_bases(image: Image) -> bool:
     """Whether the kernel saves the bases themselves, whatever the selectors (FSGSBASE, 5.9)."""
     if not image.has("x86_gsbase_read_cpu_inactive", "boot_cpu_data", "cpuinfo_x86.x86_capability"):
         return False
-    at = image.struct("cpuinfo_x86", image.symbol("boot_cpu_data")).at("x86_capability")
-    try:
-        return bool(image.memory.integer(at + FSGSBASE_WORD, 4) & FSGSBASE_BIT)
-    except (KernelDataError, PageAbsent):
-        return True
+    return has_feature(image, FSGSBASE) is not False
 
 
 def bases(image: Image, task: Struct, selectors: dict[str, int]) -> dict[str, int]:
@@ -58,17 +59,20 @@ def bases(image: Image, task: Struct, selectors: dict[str, int]) -> dict[str, in
     thread_table = task.raw("thread.tls_array") if task.has("thread.tls_array") else b""
     local = any(selector & LOCAL_TABLE for selector in selected.values())
     local_table = _local_table(image, task) if local else b""
-    return {base: selected_base(selector, thread_table, local_table) for base, selector in selected.items()}
+    first = OLD_TLS_FIRST if image.has("x8664_pda.level4_pgt") else TLS_FIRST
+    return {base: selected_base(each, thread_table, local_table, first) for base, each in selected.items()}
 
 
 def _local_table(image: Image, task: Struct) -> bytes:
-    if not (image.has("mm_struct.context.ldt", "ldt_struct.entries", "ldt_struct.nr_entries") and task["mm"]):
+    if not (image.has("mm_struct.context.ldt") and task["mm"]):
         return b""
-    address = image.struct("mm_struct", task["mm"])["context.ldt"]
-    if not address:
-        return b""
-    table = image.struct("ldt_struct", address)
-    count = table["nr_entries"]
+    mm = image.struct("mm_struct", task["mm"])
+    entries, count = mm["context.ldt"], mm["context.size"] if mm.has("context.size") else 0
+    if entries and image.has("ldt_struct.entries", "ldt_struct.nr_entries"):
+        table = image.struct("ldt_struct", entries)
+        entries, count = table["entries"], table["nr_entries"]
     if not 0 <= count <= LOCAL_LIMIT:
-        raise KernelDataError(f"ldt_struct at {address:#x} has {count} entries: it is damaged")
-    return image.memory.read(table["entries"], DESCRIPTOR_SIZE * count)
+        raise KernelDataError(
+            f"the local descriptor table of mm {mm.address:#x} has {count} entries: it is damaged"
+        )
+    return image.memory.read(entries, DESCRIPTOR_SIZE * count) if entries else b""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from gcoretools.kernel.image import Image, Struct
 
-# struct kernel_siginfo is the start of siginfo_t, which is filled up with zeros (include/linux/signal_types.h).
-KERNEL_SIGINFO_SIZE, SIGINFO_SIZE = 48, 128
+# siginfo_t, which is struct kernel_siginfo filled up with zeros (include/linux/signal_types.h).
+SIGINFO_SIZE = 128
 
 # signal_struct.flags: the whole group is exiting, and group_exit_code says why.
 SIGNAL_GROUP_EXIT = 0x4
@@ -21,7 +21,7 @@ def signal_of(image: Image, task: Struct) -> tuple[int, bytes]:
     alone: the rest is in a local variable of the thread that took it.
     """
     if task.has("last_siginfo") and task["last_siginfo"]:
-        data = image.memory.read(task["last_siginfo"], KERNEL_SIGINFO_SIZE)
+        data = image.memory.read(task["last_siginfo"], image.arch.KERNEL_SIGINFO_SIZE)
         return int.from_bytes(data[:4], "little") & SIGNAL_MASK, data.ljust(SIGINFO_SIZE, b"\0")
     signal = image.struct("signal_struct", task["signal"])
     if signal.has("flags") and signal["flags"] & SIGNAL_GROUP_EXIT:

@@ -30,7 +30,7 @@ def leaders(image: Image) -> Iterator[Struct]:
 
 def threads(image: Image, leader: Struct) -> Iterator[Struct]:
     """Every thread of a group that has not exited, in the kernel's order."""
-    return (task for task in _group(image, leader) if not task["exit_state"])
+    return (task for task in _group(image, leader) if not task["exit_state"] & EXIT_STATES)
 
 
 def _group(image: Image, leader: Struct) -> Iterator[Struct]:
@@ -38,8 +38,35 @@ def _group(image: Image, leader: Struct) -> Iterator[Struct]:
         head = image.struct("signal_struct", leader["signal"]).at("thread_head")
         yield from image.list(head, "task_struct.thread_node")
         return
-    yield leader  # the ring of thread_group passes through the leader itself
-    yield from image.list(leader.at("thread_group"), "task_struct.thread_group")
+    yield leader  # the ring passes through the leader itself
+    if leader.has("thread_group"):
+        yield from image.list(leader.at("thread_group"), "task_struct.thread_group")
+    else:
+        yield from _by_number(image, leader)
+
+
+def without_thread_groups(image: Image) -> bool:
+    """Whether the kernel is of the time before a thread group was a list (2.6.17).
+
+    Nothing in types or symbols names what else was other than later: its core dumper's choice of memory, and that
+    this wrote NT_TASKSTRUCT.
+    """
+    return not image.has("task_struct.thread_group") and not image.has("task_struct.thread_node")
+
+
+def last_cpu(image: Image, thread: Struct) -> int:
+    """The CPU that a thread runs on or ran on last: in task_struct, or at the low end of its kernel stack."""
+    if thread.has("cpu"):
+        return thread["cpu"]
+    return image.struct("thread_info", thread["stack"])["cpu"] if image.has("thread_info.cpu") else 0
+
+
+def _by_number(image: Image, leader: Struct) -> Iterator[Struct]:
+    """The other threads of a group until 2.6.17: those whose struct pid of the group's kind has the same number."""
+    offset = image.member("task_struct.pids").offset + image.constant("PIDTYPE_TGID") * image.size("pid")
+    offset += image.member("pid.pid_list").offset
+    nodes = image.nodes(leader.address + offset)
+    return (image.struct("task_struct", node - offset) for node in nodes)
 
 
 def is_kernel_thread(task: Struct) -> bool:

@@ -7,6 +7,7 @@ Source: arch/x86/include/asm/switch_to.h, struct inactive_task_frame; 21d375b6b3
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -23,8 +24,9 @@ RETURN_ADDRESS = 16
 # The switch frame's own names of them.
 SWITCH_FRAME = {"rbx": "bx", "rbp": "bp", "r12": "r12", "r13": "r13", "r14": "r14", "r15": "r15"}
 
-# No kernel stack has room for more.
+# No kernel stack has room for more, or more bytes.
 FRAMES_LIMIT = 512
+STACK_LIMIT = 1 << 16
 
 
 class Rules(Protocol):
@@ -32,6 +34,9 @@ class Rules(Protocol):
 
     def row(self, pc: int) -> Row:
         """How to leave the function at link-time address `pc`. Raises LayoutError."""
+
+    def body(self, pc: int) -> int:
+        """Where in the function at link-time address `pc` most registers are saved. Raises LayoutError."""
 
 
 @dataclass
@@ -50,6 +55,11 @@ class Frame:
     registers: dict[int, int]
     lost: dict[int, str] = field(default_factory=dict)
 
+    @property
+    def callee_saved(self) -> dict[str, int]:
+        """The registers by name."""
+        return {name: self.registers[n] for name, n in CALLEE_SAVED.items() if n in self.registers}
+
 
 def callee_saved(image: Image, thread: Thread, cfi: Rules, entry: int) -> dict[str, int]:
     """rbx, rbp and r12 to r15 of a sleeping thread, as they were when it entered the kernel.
@@ -60,33 +70,55 @@ def callee_saved(image: Image, thread: Thread, cfi: Rules, entry: int) -> dict[s
     Returns: those that are known; `entry_frame(...).lost` says why of the others.
     Raises KernelDataError, PageAbsent and LayoutError when the stack cannot be followed up to there.
     """
-    frame = entry_frame(image, thread, cfi, entry)
-    return {name: frame.registers[n] for name, n in CALLEE_SAVED.items() if n in frame.registers}
+    return entry_frame(image, thread, cfi, entry).callee_saved
 
 
 def entry_frame(image: Image, thread: Thread, cfi: Rules, entry: int) -> Frame:
     """The entry code's frame below all others. Raises as callee_saved does."""
-    frame = switch_frame(image, thread)
+    return walk(image, cfi, switch_frame(image, thread, cfi), lambda frame: frame.sp >= entry)
+
+
+def walk(image: Image, cfi: Rules, frame: Frame, is_end: Callable[[Frame], bool]) -> Frame:
+    """The first frame from this one on, towards callers, that is the end. Raises as callee_saved does."""
+    limit = frame.sp + STACK_LIMIT
     for _ in range(FRAMES_LIMIT):
-        if frame.sp >= entry:
+        if is_end(frame):
             return frame
-        frame = _caller(image, thread, cfi, frame)
-    raise KernelDataError(f"the kernel stack of thread {thread.pid} has more than {FRAMES_LIMIT} frames")
+        frame = _caller(image, cfi, frame, limit)
+    raise KernelDataError(f"the kernel stack at {frame.sp:#x} has more than {FRAMES_LIMIT} frames")
 
 
-def switch_frame(image: Image, thread: Thread) -> Frame:
+def running_frame(registers: Mapping[str, int]) -> Frame:
+    """Where a CPU was: by its registers, not behind a call."""
+    known = {n: registers[name] for name, n in CALLEE_SAVED.items()}
+    return Frame(registers["rip"] + 1, registers["rsp"], known)
+
+
+def switch_frame(image: Image, thread: Thread, cfi: Rules) -> Frame:
     """Where the scheduler left a thread: the frame that its thread.sp names.
 
-    Raises LayoutError on kernels that had no struct for it (before 4.9).
+    Until 7b32aeadbc95 (4.9) that was in the midst of schedule(), rbp and eflags pushed (switch_to). Where code
+    from there on has no symbol, the call-frame information of its whole body serves: it is the same.
     """
     at = image.struct("task_struct", thread.task)["thread.sp"]
+    if not image.has("inactive_task_frame.ret_addr"):
+        rbp = image.pointer(at)
+        return Frame(_switch(image, cfi) + 1, at + 2 * image.pointer_size, {CALLEE_SAVED["rbp"]: rbp})
     saved = image.struct("inactive_task_frame", at)
     registers = {n: saved[SWITCH_FRAME[name]] for name, n in CALLEE_SAVED.items()}
     return Frame(saved["ret_addr"], saved.at("ret_addr") + 8, registers)
 
 
-def _caller(image: Image, thread: Thread, cfi: Rules, frame: Frame) -> Frame:
-    """The frame of the function that called this one."""
+def _switch(image: Image, cfi: Rules) -> int:
+    """A runtime address behind the switch to another thread."""
+    if image.has("thread_return"):
+        return image.symbol("thread_return")
+    offset = image.kernel.kaslr_offset
+    return cfi.body(image.symbol("__schedule") - offset) + offset
+
+
+def _caller(image: Image, cfi: Rules, frame: Frame, limit: int) -> Frame:
+    """The frame of the function that called this one, below `limit`."""
     # The call is before the address where it returns, which can be another function's when it never does.
     row = cfi.row(frame.pc - 1 - image.kernel.kaslr_offset)
     register, offset = row.cfa
@@ -94,8 +126,8 @@ def _caller(image: Image, thread: Thread, cfi: Rules, frame: Frame) -> Frame:
     if base is None:
         raise KernelDataError(f"the frame at {frame.pc:#x} counts from register {register}, which is not known")
     cfa = base + offset
-    if not (frame.sp < cfa <= thread.stack + (1 << 16)) or RETURN_ADDRESS not in row.saved:
-        raise KernelDataError(f"the frame at {frame.pc:#x} does not lead to a caller on the stack of {thread.pid}")
+    if not (frame.sp < cfa <= limit) or RETURN_ADDRESS not in row.saved:
+        raise KernelDataError(f"the frame at {frame.pc:#x} does not lead to a caller on the same stack")
     found = Frame(image.pointer(cfa + row.saved[RETURN_ADDRESS]), cfa, dict(frame.registers), dict(frame.lost))
     for n in CALLEE_SAVED.values():
         if n in row.saved:

@@ -5,22 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from gcoretools.dumps.dump import PAGE_SHIFT
+from gcoretools.dumps.dump import PAGE_SHIFT, PAGE_SIZE
 from gcoretools.errors import KernelDataError, PageAbsent
 from gcoretools.kernel import maple_tree
 from gcoretools.kernel.image import LIST_LIMIT, Image, Struct
 from gcoretools.kernel.path import Paths
+from gcoretools.kernel.task import without_thread_groups
 from gcoretools.records import Vma
 
 # include/linux/mm.h
 VM_READ, VM_WRITE, VM_EXEC, VM_SHARED, VM_MAYREAD = 0x1, 0x2, 0x4, 0x8, 0x10
-VM_PFNMAP, VM_IO, VM_HUGETLB, VM_DONTDUMP = 0x400, 0x4000, 0x400000, 0x4000000
+VM_GROWSDOWN, VM_PFNMAP, VM_IO, VM_HUGETLB, VM_DONTDUMP = 0x100, 0x400, 0x4000, 0x400000, 0x4000000
 
 # include/linux/fs.h
 S_DAX = 1 << 13
 
 # arch/x86/entry/vsyscall/vsyscall_64.c: the last of its modes.
 VSYSCALL_NONE = 2
+
+# VSYSCALL32_BASE of include/asm-x86_64/vsyscall32.h.
+SYSCALL32_PAGE = 0xFFFFE000
 
 ALL_ONES = (1 << 64) - 1
 
@@ -129,6 +133,8 @@ class Mappings:
             except (KernelDataError, PageAbsent):
                 return "[special]"  # named by a driver's own function
         vdso = self._mm["context.vdso"] if self._mm.has("context.vdso") else 0
+        if view["vm_ops"] and view["vm_ops"] == self._image.kernel.layout.symbols.get("special_mapping_vmops"):
+            return "[vdso]"
         return "[vdso]" if vdso and vdso == view["vm_start"] and not view["vm_file"] else None
 
     def _anonymous_name(self, view: Struct) -> str:
@@ -156,27 +162,50 @@ class Mappings:
         return self._inodes[address]
 
     def _gate(self) -> Vma | None:
-        """The [vsyscall] page, which is no mapping of the process (get_gate_vma)."""
+        """The page that is no mapping of the process, but has a segment in its core (get_gate_vma)."""
         image = self._image
-        if self._bits == 32 or not image.has("gate_vma", "vsyscall_mode"):
-            return None
-        if image.memory.integer(image.symbol("vsyscall_mode"), 4) == VSYSCALL_NONE:
+        if image.pointer_size == 4:
+            return self._gate_i386()
+        if self._bits == 32:
+            # ELF_CORE_EXTRA_PHDRS of arch/x86_64/ia32/ia32_binfmt.c, until the page became a mapping (2.6.18).
+            found = image.has("syscall32_page") and without_thread_groups(image)
+            return _page(SYSCALL32_PAGE, VM_READ | VM_EXEC, "special", "[vdso]", faultable=True) if found else None
+        if not image.has("gate_vma"):
             return None
         gate = image.struct("vm_area_struct", image.symbol("gate_vma"))
-        return Vma(
-            start=gate["vm_start"],
-            size=gate["vm_end"] - gate["vm_start"],
-            flags=gate["vm_flags"],
-            category="special",
-            written=False,
-            offset=0,
-            file=False,
-            device=[0, 0],
-            inode=0,
-            mode=0,
-            name="[vsyscall]",
-            faultable=False,
-        )
+        if not image.has("vsyscall_mode"):
+            # Cores have a segment of it since f47aef55d9a1 (2.6.21), until 3ae36655b97a (3.1) without contents.
+            told = image.has("file.f_path")
+            return _page(gate["vm_start"], gate["vm_flags"], "AP", "[vsyscall]") if told else None
+        if image.memory.integer(image.symbol("vsyscall_mode"), 4) == VSYSCALL_NONE:
+            return None
+        return _page(gate["vm_start"], gate["vm_flags"], "special", "[vsyscall]")
+
+    def _gate_i386(self) -> Vma | None:
+        """The [vdso] page of all processes, where they have none of their own (CONFIG_COMPAT_VDSO, and 2.6.9)."""
+        if not self._image.has("gate_vma"):
+            return None
+        start = self._image.struct("vm_area_struct", self._image.symbol("gate_vma"))["vm_start"]
+        own = self._mm["context.vdso"] if self._mm.has("context.vdso") else start
+        return _page(start, VM_READ | VM_EXEC, "special", "[vdso]", faultable=True) if start == own else None
+
+
+def _page(start: int, flags: int, category: str, name: str, *, faultable: bool = False) -> Vma:
+    """A page that the kernel maps for every process."""
+    return Vma(
+        start=start,
+        size=PAGE_SIZE,
+        flags=flags,
+        category=category,
+        written=False,
+        offset=0,
+        file=False,
+        device=[0, 0],
+        inode=0,
+        mode=0,
+        name=name,
+        faultable=faultable,
+    )
 
 
 def _category(flags: int, file: bool, inode: _Inode) -> str:

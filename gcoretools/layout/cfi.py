@@ -108,6 +108,12 @@ class CallFrames:
             raise LayoutError(f"{self._where}: the call-frame information of {pc:#x} has no row")
         return self._row(line, pc)
 
+    def body(self, pc: int) -> int:
+        """Where in the function at link-time address `pc` most registers are saved. Raises as row does."""
+        self.row(pc)
+        rows = self._rows(bisect_right(self._starts, pc) - 1)
+        return int(max(rows, key=len)["pc"])
+
     def _index(self) -> Iterator[_Entry]:
         """Every function's entry, by headers alone."""
         at, data = 0, self._data

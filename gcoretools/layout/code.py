@@ -19,5 +19,5 @@ def code_pages(space: AddressSpace, info: VmcoreInfo) -> Pfns:
     Raises LayoutError and what AddressSpace.read raises.
     """
     start, end = map(kallsyms(space, info).find(CODE).__getitem__, CODE)
-    pas = [space.translate(va)[0] for va in range(start, end, PAGE_SIZE)]
-    return np.unique(np.array(pas, np.uint64) >> np.uint64(PAGE_SHIFT))
+    first = space.translate(start)[0] >> PAGE_SHIFT  # the image lies in one piece (arch/x86/kernel/head_64.S)
+    return np.arange(first, first + -(-(end - start) // PAGE_SIZE), dtype=np.uint64)

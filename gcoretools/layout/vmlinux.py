@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import mmap
 from collections.abc import Collection, Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import IO, cast
 
 import numpy as np
 from elftools.elf.elffile import ELFFile
@@ -17,9 +15,11 @@ from gcoretools.layout.btf import Btf
 from gcoretools.layout.cfi import CallFrames
 from gcoretools.layout.dwarf import Dwarf
 from gcoretools.layout.dwarf_search import DAMAGE
+from gcoretools.layout.elf_files import mapped
 from gcoretools.layout.kallsyms import Symbol, choose
 from gcoretools.layout.system_map import system_map_beside
 from gcoretools.layout.types import TypeSource
+from gcoretools.layout.unwind_file import UnwindFile
 
 PLACES = (
     "/usr/lib/debug/.build-id/{head}/{tail}.debug",
@@ -69,7 +69,7 @@ class Vmlinux:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._data = _mapped(path)
+        self._data = mapped(path)
         try:
             self._elf = ELFFile(self._data)
             self._sections = {s.name: s for s in self._elf.iter_sections() if s["sh_type"] != "SHT_NOBITS"}
@@ -122,17 +122,7 @@ class Vmlinux:
     @cached_property
     def call_frames(self) -> CallFrames:
         """How to leave each of its functions. Raises LayoutError when it has no call-frame information."""
-        for name in (".debug_frame", ".eh_frame"):
-            if name in self._sections:
-                section = self._sections[name]
-                where = f"{self.path}: {name}"
-                try:
-                    data = section.data()
-                except DAMAGE as error:
-                    raise LayoutError(f"{where} is damaged: {error or type(error).__name__}") from error
-                size = self._elf.elfclass // 8
-                return CallFrames(data, section["sh_addr"], name == ".eh_frame", where, size)
-        raise LayoutError(f"{self.path}: no call-frame information; give a vmlinux with debug information with -k")
+        return UnwindFile(self.path).frames
 
     def check_build(self, build_id: str) -> None:
         """Raises LayoutError when the dump's kernel, of that build ID, is another one; "" fits every file."""
@@ -209,16 +199,6 @@ def _is_build(path: Path, build_id: str) -> bool:
     except LayoutError:
         return False
     return True
-
-
-def _mapped(path: Path) -> IO[bytes]:
-    try:
-        with path.open("rb") as file:
-            return cast(IO[bytes], mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ))
-    except OSError as error:
-        raise LayoutError(f"{path}: {error.strerror}") from error
-    except ValueError as error:
-        raise LayoutError(f"{path}: the file is empty") from error
 
 
 def _occurrences(text: bytes, wanted: bytes) -> Iterator[int]:

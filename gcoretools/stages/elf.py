@@ -100,7 +100,8 @@ class _Core:
                 extent.what = "zero" if extent.what == "gap" else extent.what
         self._loads = [load for vma, extents in self._with_extents() for load in elf.segments(vma, extents)]
         last = header.rules.get("last_notes") or []
-        self._notes = b"".join([*_notes(parts, self._vmas, recover, form), *map(_plain_note, _rows(last))])
+        own = _notes(parts, self._vmas, recover, form, header.rules)
+        self._notes = b"".join([*own, *map(_plain_note, _rows(last))])
 
     def write(self, core: CoreFile, first: Record, stream: Iterator[Record]) -> None:
         """Headers, notes, then data as it comes. Raises StreamError when it is not what the extents say."""
@@ -159,18 +160,29 @@ class _Core:
             raise StreamError("the stream has extents of no mapping")
 
 
-def _notes(parts: _Parts, vmas: list[Vma], recover: Recover, form: CoreFormat) -> Iterator[bytes]:
+def _notes(
+    parts: _Parts, vmas: list[Vma], recover: Recover, form: CoreFormat, rules: dict[str, object]
+) -> Iterator[bytes]:
     """All notes in the kernel's order: the process's stand behind the first thread's NT_PRSTATUS."""
     for i, thread in enumerate(parts.threads):
         own = [_plain_note(row) for row in (parts.regs.get(thread.pid) or recover(parts.process, thread)).notes]
         yield from own[:1]
         if i == 0:
-            yield notes.note("CORE", notes.NT_PRPSINFO, notes.prpsinfo(parts.process, form))
-            if thread.siginfo and form.bits == 64:  # a 32-bit core wants another form
-                yield notes.note("CORE", notes.NT_SIGINFO, thread.siginfo)
-            yield notes.note("CORE", notes.NT_AUXV, parts.process.auxv)
-            yield notes.note("CORE", notes.NT_FILE, notes.file_note(vmas, form))
+            yield from _process_notes(parts.process, thread, vmas, form, rules)
         yield from own[1:]
+
+
+def _process_notes(
+    process: Process, first: Thread, vmas: list[Vma], form: CoreFormat, rules: dict[str, object]
+) -> Iterator[bytes]:
+    yield notes.note("CORE", notes.NT_PRPSINFO, notes.prpsinfo(process, form))
+    if process.task_struct:
+        yield notes.note("CORE", notes.NT_TASKSTRUCT, process.task_struct)
+    if first.siginfo and not form.compat and rules.get("siginfo_note", True):
+        yield notes.note("CORE", notes.NT_SIGINFO, first.siginfo)
+    yield notes.note("CORE", notes.NT_AUXV, process.auxv)
+    if rules.get("file_note", True):
+        yield notes.note("CORE", notes.NT_FILE, notes.file_note(vmas, form))
 
 
 def _rows(value: object) -> list[dict[str, object]]:

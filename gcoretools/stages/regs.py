@@ -10,14 +10,19 @@ from gcoretools.errors import StreamError
 from gcoretools.kernel.image import Image
 from gcoretools.kernel.registers import ThreadRegisters
 from gcoretools.kernel.regsets import NT_PRFPREG, ThreadRegsets
+from gcoretools.kernel.unwind import Rules
 from gcoretools.records import Process, Record, Regs, Thread
 
 
 class Recovery:
-    """Recovers everything that a core shows of the registers of threads of one dump."""
+    """Recovers everything that a core shows of the registers of threads of one dump.
 
-    def __init__(self, image: Image) -> None:
-        self._registers = ThreadRegisters(image)
+    Args:
+        cfi: the kernel's call-frame information, where it is known.
+    """
+
+    def __init__(self, image: Image, cfi: Rules | None = None) -> None:
+        self._registers = ThreadRegisters(image, cfi)
         self._regsets = ThreadRegsets(image)
 
     def of(self, process: Process, thread: Thread) -> Regs:
@@ -28,7 +33,8 @@ class Recovery:
         form = core_format(process)
         found = self._registers.of(thread)
         values = form.shown(found.values)
-        sets = self._regsets.of(thread, form.bits, found.values.get("cs", 0), found.values.get("ds", 0))
+        cs, ds = (found.values.get(name, 0) for name in ("cs", "ds"))
+        sets = self._regsets.of(thread, form.bits, cs, ds, thread.pid == process.pid)
         words = [values.get(name, 0) for name in form.registers]
         status = prstatus(thread, words, any(kind == NT_PRFPREG for kind, _ in sets.notes), form)
         rows: list[tuple[int, bytes]] = [(NT_PRSTATUS, status), *sets.notes]
@@ -39,9 +45,9 @@ class Recovery:
         return Regs(thread.pid, found.origin, values, notes, sets.fpu_origin)
 
 
-def add_registers(records: Iterable[Record], image: Image) -> Iterator[Record]:
+def add_registers(records: Iterable[Record], image: Image, cfi: Rules | None = None) -> Iterator[Record]:
     """The records with a `regs` behind each `thread`; those that are there already are made anew."""
-    recovery, process = Recovery(image), None
+    recovery, process = Recovery(image, cfi), None
     for record in records:
         if isinstance(record, Regs):
             continue

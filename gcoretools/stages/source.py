@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from gcoretools.dumps import absolute, open_dump
-from gcoretools.errors import StreamError
+from gcoretools.errors import LayoutError, StreamError
 from gcoretools.kernel.core_rules import core_rules
+from gcoretools.kernel.fast_path import SYSTEM_CALL
 from gcoretools.kernel.image import Image
+from gcoretools.kernel.unwind import Rules
 from gcoretools.layout.layout import kernel_from_plain, kernel_to_plain
 from gcoretools.layout.resolve import resolve_kernel
 from gcoretools.records import FORMAT, VERSION, Header
@@ -26,6 +28,26 @@ def from_dump(path: str, vmlinux: str | None, use_cache: bool) -> tuple[Header, 
     where: dict[str, object] = {"path": absolute(path), "format": dump.format}
     where["fingerprint"] = dump.fingerprint
     return Header(FORMAT, VERSION, [], where, kernel_to_plain(image.kernel), core_rules(image)), image
+
+
+def call_frames(image: Image, unwind: str | None, symbol_file: str | None) -> Rules | None:
+    """The kernel's call-frame information; None where there is none, or the kernel can do without.
+
+    Args:
+        unwind: the file of --unwind.
+        symbol_file: the file of -k, which may have some.
+    Raises LayoutError when the file of --unwind has none.
+    """
+    if not unwind and not (symbol_file and image.has(*SYSTEM_CALL)):
+        return None
+    from gcoretools.layout.unwind_file import UnwindFile
+
+    try:
+        return UnwindFile(Path(unwind or symbol_file or ""))
+    except LayoutError:
+        if unwind:
+            raise
+        return None
 
 
 def from_header(header: Header, dump_path: str | None) -> Image:

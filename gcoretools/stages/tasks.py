@@ -81,19 +81,21 @@ class Tasks:
         # The leader may have exited before the other threads; they still have the memory.
         address = next((member["mm"] for member in [leader, *members] if member["mm"]), 0)
         if address and not task.is_kernel_thread(leader):
-            self._add_memory(process, self._image.struct("mm_struct", address))
+            self._add_memory(process, self._image.struct("mm_struct", address), selected)
         return process
 
-    def _add_memory(self, process: Process, view: Struct) -> None:
+    def _add_memory(self, process: Process, view: Struct, selected: Struct) -> None:
         process.mm = view.address
         process.page_table = mm.page_table(self._image, view)
-        process.abi = mm.abi(self._image, view)
-        process.bits = mm.bits(self._image, view)
+        process.bits = mm.bits(self._image, view, selected)
+        process.abi = mm.abi(self._image, view, process.bits)
         process.rss = mm.resident(self._image, view)
         process.vsz = mm.mapped(view)
         process.arguments = mm.arguments(self._image, view)
         process.auxv = mm.auxv(view, process.bits)
-        process.coredump_filter = mm.coredump_filter(view)
+        if task.without_thread_groups(self._image):
+            process.task_struct = self._image.memory.read(selected.address, self._image.size("task_struct"))
+        process.coredump_filter = mm.coredump_filter(self._image, view)
 
     def _thread(self, thread: Struct, members: list[Struct]) -> Thread:
         signal, info = siginfo.signal_of(self._image, thread)
@@ -103,7 +105,7 @@ class Tasks:
             stack=thread["stack"],
             comm=thread.string("comm"),
             state=task.state_letter(thread),
-            cpu=self._running.get(thread.address, thread["cpu"] if thread.has("cpu") else 0),
+            cpu=self._running.get(thread.address, task.last_cpu(self._image, thread)),
             active=thread.address in self._running,
             namespace_ids=self._ids.of(thread),
             pending=thread["pending.signal"],

@@ -56,6 +56,15 @@ PROGRAMS_OF["i386"] = {
 GUEST_DISK = GUEST.with_name("guest_disk")
 GCTEST_DISK = ("../guest_disk/launch.c", *(s for s in GCTEST if s != "main.c"))
 PROGRAMS_OF["disk"] = {"gctest": (GCTEST_DISK, STATIC), "pack": PROGRAMS["pack"]}
+# Roles about pages that are not in the page table, and about each bit of the filter.
+GUEST_PAGES = GUEST.with_name("guest_pages")
+GCTEST_PAGES = (
+    "../guest_pages/pages.c", "../guest_pages/many.c", *(s for s in GCTEST if s not in ("main.c", "memory.c")),
+)  # fmt: skip
+PROGRAMS_OF["pages"] = PROGRAMS | {
+    "gctest": (GCTEST_PAGES, STATIC),
+    "gctest-dynamic": (GCTEST_PAGES, ("-fPIE", "-pie")),
+}
 # The folders beside GUEST that each of them takes sources from.
 SOURCES_OF = {
     "ia32": (GUEST32,),
@@ -63,6 +72,7 @@ SOURCES_OF = {
     "segments": (GUEST32,),
     "i386": (GUEST32, GUEST_I386),
     "disk": (GUEST_DISK,),
+    "pages": (GUEST_PAGES,),
     "swap": (GUEST_SWAP,),
     "swapbench": (GUEST_SWAP, GUEST_SWAPBENCH),
 }

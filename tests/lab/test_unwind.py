@@ -31,7 +31,7 @@ def test_every_sleeping_thread_is_unwound_to_its_system_call(captured: Capture) 
         frame = entry_frame(image, thread, frames, entry)
         assert (frame.sp, frame.lost) == (entry, {})
         assert callee_saved(image, thread, frames, entry) == dict.fromkeys(CALLEE_SAVED, 0)
-        before += any(switch_frame(image, thread).registers.values())
+        before += any(switch_frame(image, thread, frames).registers.values())
         returns.add(frame.pc)
         # What is found is what the CPU held; what the thread had stands where the walk ends.
         assert set(SWITCH_FRAME) <= set(registers.of(thread).values)

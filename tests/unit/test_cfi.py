@@ -180,7 +180,7 @@ def test_many_functions_and_64_bit_dwarf(wide: bool) -> None:
 def test_no_section(folder: Path) -> None:
     path = build(folder, "-no-pie", "-c", "-g", "-fno-asynchronous-unwind-tables")
     subprocess.run(["objcopy", "-R", ".debug_frame", path], check=True)
-    with pytest.raises(LayoutError, match=r"no call-frame information.*with -k"):
+    with pytest.raises(LayoutError, match="no call-frame information"):
         Vmlinux(path).call_frames  # noqa: B018
 
 

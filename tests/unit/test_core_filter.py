@@ -158,3 +158,35 @@ def test_the_bits_of_the_kernel() -> None:
     assert from_kernel(0x80) == DP
     assert from_kernel(0x100) == DS
     assert from_kernel(0x1FF) == ALL_BITS & ~DONT
+
+
+WRITE, GROWSDOWN = 0x2, 0x100
+
+
+@pytest.mark.parametrize(
+    ("vma", "wanted"),
+    [
+        (mapping("AP", READ | WRITE), True),
+        (mapping("AP", READ | GROWSDOWN), True),
+        (mapping("AP", WRITE), False),
+        (mapping("FP", READ), False),
+        (mapping("FS", READ | WRITE), True),
+        (mapping("HS", READ | WRITE), True),
+        (mapping("IO", READ | WRITE), False),
+    ],
+)
+def test_kernels_that_look_at_flags_alone(vma: Vma, wanted: bool) -> None:
+    """2.6.9: whatever was never touched counts, too; of the kinds that are chosen."""
+    rules: dict[str, object] = {"writable_only": True}
+    assert dump_size(vma, 0x7F, rules, lambda _: False) == (SIZE if wanted else 0)
+    assert dump_size(vma, ELF, rules, lambda _: False) == 0
+
+
+def test_memory_that_the_kernel_never_dumps() -> None:
+    """VM_RESERVED up to 3.6; hugetlb has it always, and is asked about before."""
+    rules: dict[str, object] = {"never": 0x84000}
+    for kind, wanted in (("AP", 0), ("FS", 0), ("HP", SIZE), ("HS", SIZE)):
+        assert (
+            dump_size(mapping(kind, READ | WRITE | 0x80000, written=True), 0x7F, rules, lambda _: False) == wanted
+        )
+    assert dump_size(mapping("FS", READ | WRITE | 0x80000), 0x7F, {"never": "x"}, lambda _: False) == SIZE

@@ -27,8 +27,19 @@ def test_a_kernel_whose_code_is_not_known(tmp_path: Path) -> None:
 def test_an_old_kernel(tmp_path: Path) -> None:
     assert core_rules(FakeKernel(cpus=1).image(tmp_path)) == {
         "sorted": False, "elf_header_by_mode": False, "elf_header_by_magic": True, "note_align": False,
-        "last_notes": [],
+        "last_notes": [], "siginfo_note": True, "file_note": True, "never": 0x4000, "writable_only": False,
     }  # fmt: skip
+
+
+def test_kernels_before_nt_file(tmp_path: Path) -> None:
+    """They have VM_RESERVED, too."""
+    rules = core_rules(FakeKernel(cpus=1, without=("elf_note_info",)).image(tmp_path))
+    assert (rules["siginfo_note"], rules["file_note"], rules["never"]) == (False, False, 0x84000)
+
+
+def test_kernels_before_lists_of_threads_look_at_flags_alone(tmp_path: Path) -> None:
+    without = ("task_struct.thread_group", "task_struct.thread_node")
+    assert core_rules(FakeKernel(cpus=1, without=without).image(tmp_path))["writable_only"]
 
 
 @pytest.mark.parametrize(("code", "by_magic"), [(CODE, True), (b"\x90" * 100, False)])

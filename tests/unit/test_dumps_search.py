@@ -82,6 +82,14 @@ def test_of_several_copies_the_best(dump_of: Callable[[dict[int, bytes]], Dump],
     assert search_memory(dump_of(pages)) == NEW
 
 
+@pytest.mark.parametrize("start", [0xC0000000, 0x80000000])
+def test_the_witness_of_a_32_bit_kernel(dump_of: Callable[[dict[int, bytes]], Dump], start: int) -> None:
+    """Its image is a part of the direct map, and VMCOREINFO does not say where that begins."""
+    lines = b"PAGESIZE=4096\nSYMBOL(init_uts_ns)=%x\nOFFSET(uts_namespace.name)=0\n" % (start + (UTS_PFN << 12))
+    new, old = (b"OSRELEASE=%s\n" % release + lines for release in (b"6.1.0-new", b"5.10.0-old-and-longer"))
+    assert search_memory(dump_of({12: note(old), 13: page(old), 20: page(new), UTS_PFN: uts(b"6.1.0-new")})) == new
+
+
 def test_the_note_is_better_than_memory(tmp_path: Path) -> None:
     path = write_elf(tmp_path / "vmcore", BASE | {20: page(OLD)}, [Note("VMCOREINFO", 0, NEW + bytes(500))])
     assert find_vmcoreinfo(open_dump(path)) == NEW

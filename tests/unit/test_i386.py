@@ -3,84 +3,24 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from gcoretools.arch import architecture, i386
+from gcoretools.arch import architecture, i386, ia32
+from gcoretools.arch.i387 import fxsave_head
 from gcoretools.core.formats import core_format
-from gcoretools.dumps import PAGE_SIZE, Note, open_dump
+from gcoretools.dumps import Note, open_dump
 from gcoretools.errors import LayoutError
 from gcoretools.kernel import cpu, maple_tree
-from gcoretools.kernel.image import Image
-from gcoretools.kernel.registers import Registers, ThreadRegisters, pt_regs
-from gcoretools.layout.layout import Kernel, Layout, Member
+from gcoretools.kernel.path import Paths, Root
+from gcoretools.kernel.regsets import NT_PRFPREG, NT_PRXFPREG, ThreadRegsets
+from gcoretools.kernel.siginfo import signal_of
+from gcoretools.kernel.vma import Mappings
 from gcoretools.layout.machine import describe, locate
-from tests.fake_memory import FakeMemory, FakeTables
-from tests.written_dumps import write_elf
+from tests.fake_i386 import KERNEL_CS, NO_CALL, PAGE_OFFSET, USER_CS, Machine32, cpu_note, registers
 from tests.written_streams import process, thread
-
-PAGE_OFFSET = 0xC0000000
-STACK_SIZE = 8192
-USER_CS, KERNEL_CS = 0x73, 0x60
-NO_CALL = 0xFFFFFFFF
-
-MEMBERS = {
-    "task_struct.tasks": Member(4, 8),
-    "task_struct.pid": Member(16, 4, True),
-    "task_struct.thread.fs": Member(24, 4),
-    "task_struct.thread.gs": Member(32, 4),
-    "task_struct.thread.sp0": Member(40, 4),
-    "pt_regs.fs": Member(36, 4),
-    "pt_regs.gs": Member(40, 4),
-    "maple_tree.ma_root": Member(8, 4),
-    "maple_range_64.pivot": Member(4, 4 * 31),
-    "maple_range_64.slot": Member(128, 4 * 32),
-}
-
-
-@dataclass
-class Machine32:
-    """The memory of a 32-bit kernel, all of it in its direct map.
-
-    Attributes:
-        levels: of its page tables, 2 or 3.
-        lacking: members that its types do not have.
-    """
-
-    levels: int = 3
-    lacking: frozenset[str] = frozenset()
-    notes: list[Note] = field(default_factory=list)
-    symbols: dict[str, int] = field(default_factory=dict)
-    memory: FakeMemory = field(default_factory=FakeMemory)
-
-    def __post_init__(self) -> None:
-        self.memory.alloc(32)
-        self.tables = FakeTables(self.memory, i386.paging(self.levels, inverted=False))
-
-    def store(self, data: bytes, align: int = 16) -> int:
-        """The virtual address of these bytes."""
-        pa = self.memory.alloc(len(data), align)
-        self.memory.write(pa, data)
-        return PAGE_OFFSET + pa
-
-    def words(self, *words: int, align: int = 16) -> int:
-        """The virtual address of these words of 4 bytes."""
-        return self.store(struct.pack(f"<{len(words)}I", *words), align)
-
-    def dump(self, path: Path) -> Path:
-        step = self.tables.paging.levels[-2].shift
-        for pa in range(0, self.memory.top + PAGE_SIZE, 1 << step):
-            self.tables.map(PAGE_OFFSET + pa, pa >> 12, shift=step)
-        return write_elf(path, self.memory.pages(), self.notes)
-
-    def image(self, folder: Path) -> Image:
-        members = {name: member for name, member in MEMBERS.items() if name not in self.lacking}
-        layout = Layout(members, {"thread_union": STACK_SIZE}, {}, self.symbols)
-        kernel = Kernel("9.9", "", "i386", self.levels, self.tables.root, 0, 0, "made up", "made up", layout)
-        return Image(open_dump(self.dump(folder / "vmcore")), kernel)
 
 
 @pytest.fixture(params=[2, 3])
@@ -147,26 +87,6 @@ def test_pt_regs_and_what_is_saved_elsewhere(
     assert found.origin == "the kernel stack (not running)"
 
 
-def registers(machine: Machine32, saved: dict[str, int], folder: Path, **options: object) -> Registers:
-    """What is recovered of a thread whose pt_regs, 16 bytes below its stack's end, has these registers."""
-    kept = [name for name in i386.PT_REGS if f"pt_regs.{name}" not in machine.lacking]
-    stack = machine.store(bytes(STACK_SIZE), PAGE_SIZE)
-    top = stack + STACK_SIZE - 16
-    data = struct.pack(f"<{len(kept)}I", *(saved[name] for name in kept))
-    machine.memory.write(top - PAGE_OFFSET - len(data), data)
-    task = machine.words(0, 0, 0, 0, 0, 0, 0x100, 0, 0x101, 0, top, 0)
-    of = thread(task=task, stack=stack, **options)
-    image = machine.image(folder)
-    assert pt_regs(image) == tuple(kept)
-    return ThreadRegisters(image).of(of)
-
-
-def cpu_note(pid: int, values: dict[str, int]) -> Note:
-    """A CPU's NT_PRSTATUS: 144 bytes, pr_pid at 24, pr_reg at 72."""
-    words = struct.pack("<17I", *(values[name] for name in i386.USER_REGS))
-    return Note("CORE", 1, bytes(24) + struct.pack("<i", pid) + bytes(44) + words + bytes(4))
-
-
 @pytest.mark.parametrize("qemu", [False, True])
 def test_a_thread_that_was_running(machine: Machine32, qemu: bool, tmp_path: Path) -> None:
     values = {name: 0x1000 + number for number, name in enumerate(i386.USER_REGS)} | {"cs": USER_CS}
@@ -185,15 +105,45 @@ def test_a_thread_that_was_running_in_the_kernel(machine: Machine32, tmp_path: P
     assert found.values == saved | {"gs": values["gs"]}
 
 
-def test_a_thread_at_the_kernels_door(machine: Machine32, tmp_path: Path) -> None:
-    """What is pushed there and what is not is not known: no registers are better than old ones."""
-    values = {name: 0x3000 + number for number, name in enumerate(i386.USER_REGS)}
-    values |= {"cs": KERNEL_CS, "eip": 0xC0801010}
-    machine.symbols |= {"__entry_text_start": 0xC0801000, "__entry_text_end": 0xC0802000}
-    machine.notes = [cpu_note(77, values)]
-    found = registers(machine, values | {"cs": USER_CS}, tmp_path, active=True, cpu=0, pid=77)
-    assert found.values == {}
-    assert found.origin.startswith("not recovered: CPU 0 was in entry code at 0xc0801010")
+@pytest.mark.parametrize(("capability", "kinds"), [(0, [NT_PRFPREG]), (1 << 24, [NT_PRFPREG, NT_PRXFPREG])])
+def test_what_a_cpu_without_fxsave_saves(
+    machine: Machine32, capability: int, kinds: list[int], tmp_path: Path
+) -> None:
+    """The notes of a kernel before 2.6.25: FSAVE's 108 bytes alone, or FXSAVE's 512 and the same once more."""
+    area = bytes(range(256)) * 2
+    machine.symbols["boot_cpu_data"] = machine.words(0xDEAD, capability, *[0] * 19)
+    task = machine.store(bytes(44) + (0x2000).to_bytes(4, "little") + area)
+    found = ThreadRegsets(machine.image(tmp_path)).of(thread(task=task), bits=32)
+    assert [kind for kind, _ in found.notes] == kinds
+    data = dict(found.notes)
+    if capability:
+        assert data == {NT_PRFPREG: fxsave_head(area), NT_PRXFPREG: area}
+    else:
+        assert data == {NT_PRFPREG: area[:108]}
+
+
+def test_siginfo_of_a_thread_before_its_tracer(machine: Machine32, tmp_path: Path) -> None:
+    """32 bytes; what stands behind them is not of it."""
+    info = (11).to_bytes(4, "little") + bytes(range(28))
+    task = machine.words(0, 0, 0, 0, 0, machine.store(info + b"not of it"), 0)
+    image = machine.image(tmp_path)
+    assert signal_of(image, image.struct("task_struct", task)) == (11, info.ljust(128, b"\0"))
+    assert (i386.CORE.compat, ia32.CORE.compat) == (False, True)
+
+
+@pytest.mark.parametrize(("own", "names"), [(0xFFFFE000, ["[vdso]"]), (0xB7FFF000, []), (None, ["[vdso]"])])
+def test_the_vdso_of_all_processes(machine: Machine32, own: int | None, names: list[str], tmp_path: Path) -> None:
+    """It has a segment where processes have no mapping of it, and on kernels that know of none."""
+    machine.symbols["gate_vma"] = machine.words(0, 0xFFFFE000)
+    mm = machine.words(0, own or 0)
+    if own is None:
+        machine.lacking |= {"mm_struct.context.vdso"}
+    image = machine.image(tmp_path)
+    found = list(Mappings(image, mm, Paths(image, Root()), 32))
+    assert [vma.name for vma in found] == names
+    assert all(
+        (vma.start, vma.size, vma.flags & 7, vma.category) == (0xFFFFE000, 4096, 5, "special") for vma in found
+    )
 
 
 def test_the_kernel_is_where_its_page_table_maps_itself(machine: Machine32, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from gcoretools.arch.i387 import fsave
+from gcoretools.arch.i387 import fsave, fxsave_head
 from gcoretools.arch.tls import user_desc
 from gcoretools.errors import KernelDataError
 
@@ -31,7 +31,7 @@ def words(data: bytes) -> tuple[int, ...]:
 
 def test_a_64_bit_kernel_shows_the_threads_own_segments() -> None:
     registers = [ONE, NOTHING, INFINITY, TINY, UNNORMAL, *[NOTHING] * 3]
-    found = fsave(image(3, 0b11111000, registers, struct.pack("<QQ", 0x1_0804_8000, 0x804A000)), (0x23, 0x2B))
+    found = fsave(image(3, 0b11111000, registers, struct.pack("<QQ", 0x1_0804_8000, 0x804A000)), (0x23, 0xFFFF002B))
     tags = [EMPTY, EMPTY, EMPTY, VALID, ZERO, SPECIAL, SPECIAL, SPECIAL]
     twd = 0xFFFF0000 | sum(tag << 2 * i for i, tag in enumerate(tags))
     assert words(found) == (0xFFFF037F, 0xFFFF1800, twd, 0x08048000, 0x23, 0x804A000, 0xFFFF002B)
@@ -61,3 +61,12 @@ def test_a_cut_image_is_refused() -> None:
 )
 def test_descriptors(descriptor: int, wanted: tuple[int, ...]) -> None:
     assert struct.unpack("<IIII", user_desc(descriptor.to_bytes(8, "little"), 12)) == wanted
+
+
+def test_the_head_as_it_was_saved() -> None:
+    """32-bit kernels before 2.6.25 made nothing of it."""
+    registers = [ONE, NOTHING, INFINITY, TINY, UNNORMAL, *[NOTHING] * 3]
+    area = image(3, 0b11111000, registers, bytes(range(16)))
+    assert fxsave_head(area) == area[:28] + b"".join(registers)
+    with pytest.raises(KernelDataError, match="it is cut"):
+        fxsave_head(area[:100])

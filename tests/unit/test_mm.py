@@ -29,6 +29,10 @@ def seen(process: FakeProcess, folder: Path) -> tuple[Image, Struct]:
     return image, image.struct("mm_struct", process.mm.address)
 
 
+def task_of(image: Image, process: FakeProcess) -> Struct:
+    return image.struct("task_struct", process.address)
+
+
 def test_page_table_and_size(cat: FakeProcess, tmp_path: Path) -> None:
     cat.map(0x400000, 3)
     cat.map(0x500000, 4)
@@ -103,7 +107,7 @@ def test_the_class_of_the_core(cat: FakeProcess, tmp_path: Path) -> None:
     for binfmt, bits in ((compat, 32), (compat + 8, 64), (0, 64)):
         cat.mm["binfmt"] = binfmt
         image, view = seen(cat, tmp_path)
-        assert mm.bits(image, view) == bits
+        assert mm.bits(image, view, task_of(image, cat)) == bits
 
 
 @pytest.mark.parametrize(
@@ -122,29 +126,55 @@ def test_the_kinds_of_32_bit_processes(tmp_path: Path, members: dict[str, int], 
     without = {f"mm_struct.{name}" for name in ("context.flags", "context.ia32_compat") if name not in members}
     cat = FakeKernel(without=without).process(100, "cat")
     image, view = seen(cat, tmp_path)
-    assert mm.abi(image, view) == "x86_64"
+    assert mm.abi(image, view, mm.bits(image, view, task_of(image, cat))) == "x86_64"
     cat.mm["binfmt"] = cat.kernel.symbol("compat_elf_format")
     for name, value in members.items():
         cat.mm[name] = value
     image, view = seen(cat, tmp_path)
-    assert mm.abi(image, view) == abi
+    assert mm.abi(image, view, mm.bits(image, view, task_of(image, cat))) == abi
+
+
+def test_the_class_where_the_task_names_the_loader(tmp_path: Path) -> None:
+    """Until 2.6.32."""
+    kernel = FakeKernel(cpus=1, without=("mm_struct.binfmt",))
+    kernel.extend(task_struct__binfmt=8)
+    cat, dog = kernel.process(100, "cat"), kernel.process(200, "dog")
+    cat["binfmt"] = kernel.symbol("compat_elf_format")
+    image = kernel.image(tmp_path)
+    for process, bits in ((cat, 32), (dog, 64)):
+        view = image.struct("mm_struct", process.mm.address)
+        assert mm.bits(image, view, task_of(image, process)) == bits
 
 
 def test_a_kernel_without_32_bit_processes(cat: FakeProcess, tmp_path: Path) -> None:
     image, view = seen(cat, tmp_path)
-    assert mm.bits(image, view) == 64
+    assert mm.bits(image, view, task_of(image, cat)) == 64
 
 
 @pytest.mark.parametrize(("flags", "wanted"), [(0x33 << 2, 0x33), (0x1FF << 2 | 3, 0x1FF), (1 << 11 | 1 << 20, 0)])
 def test_the_filter(cat: FakeProcess, tmp_path: Path, flags: int, wanted: int) -> None:
     cat.mm["flags"] = flags
-    _, view = seen(cat, tmp_path)
-    assert mm.coredump_filter(view) == wanted
+    image, view = seen(cat, tmp_path)
+    assert mm.coredump_filter(image, view) == wanted
 
 
 def test_before_there_was_a_filter(tmp_path: Path) -> None:
-    _, view = seen(FakeKernel(cpus=1, without=("mm_struct.flags",)).process(100, "cat"), tmp_path)
-    assert mm.coredump_filter(view) == 0x7F
+    image, view = seen(FakeKernel(cpus=1, without=("mm_struct.flags",)).process(100, "cat"), tmp_path)
+    assert mm.coredump_filter(image, view) == 0x7F
+
+
+@pytest.mark.parametrize(("filters", "wanted"), [({}, 0x3), ({0: 0x7F}, 0x7F), ({1: 0x7F, 0: 0x41}, 0x41)])
+def test_filters_in_a_hash_table(tmp_path: Path, filters: dict[int, int], wanted: int) -> None:
+    """RHEL 5: in any of its lists; 1 stands for another process's."""
+    kernel = FakeKernel(cpus=1, without=("mm_struct.flags",))
+    cat = kernel.process(100, "cat")
+    kernel.extend(mm_flags__hlist=8, mm_flags__mm=8, mm_flags__flags=8)
+    first = 0
+    for other, flags in filters.items():
+        first = kernel.new("mm_flags", hlist=first, mm=cat.mm.address + 8 * other, flags=flags).address
+    kernel.symbol("mm_flags_hash", 8 << 10, bytes(8 * 77) + first.to_bytes(8, "little"))
+    image, view = seen(cat, tmp_path)
+    assert mm.coredump_filter(image, view) == wanted
 
 
 def test_resident_memory_in_counters_of_each_cpu(cat: FakeProcess, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from gcoretools.errors import LayoutError
 from gcoretools.kernel.page import Pages
 from gcoretools.memory import NO_FRAME
 from gcoretools.paging import Words
-from tests.fake_kernel import FakeKernel
+from tests.fake_kernel import FakeKernel, Object
 
 
 def words(*numbers: int) -> Words:
@@ -82,3 +82,22 @@ def test_a_virtual_array_at_its_fixed_address(tmp_path: Path, levels: int, base:
 def test_nothing_tells(tmp_path: Path) -> None:
     with pytest.raises(LayoutError, match="nothing in the kernel's symbols tells where its struct pages are"):
         Pages(FakeKernel(cpus=1).image(tmp_path))
+
+
+def test_sections_behind_pointers(tmp_path: Path) -> None:
+    """Classic SPARSEMEM of 64 bits: a page of sections at a time; each says where frame 0 would be."""
+    kernel = FakeKernel(cpus=1)
+    size, each = kernel.all_sizes["page"], kernel.all_sizes["mem_section"]
+    together, frames = 4096 // each, 1 << 15
+    base = kernel.alloc(1 << 16, 64)
+    root = kernel.alloc(4096, 4096)
+    number = together + 3  # of the second pointer
+    section = Object(kernel, "mem_section", root + 3 * each)
+    section["section_mem_map"] = base - number * frames * size | 3
+    table = [0, root, *[0] * ((1 << 19) // together - 2)]
+    kernel.symbol("mem_section", 8 * len(table), b"".join(at.to_bytes(8, "little") for at in table))
+    pages = Pages(kernel.image(tmp_path))
+    inside = words(number * frames, number * frames + 77)
+    assert pages.addresses(inside).tolist() == [base, base + 77 * size]
+    assert pages.pfns(pages.addresses(inside)).tolist() == inside.tolist()
+    assert pages.addresses(words(0, frames, (number + 1) * frames)).tolist() == [0, 0, 0]

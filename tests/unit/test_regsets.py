@@ -11,6 +11,7 @@ from gcoretools.arch.x86_64 import PT_REGS
 from gcoretools.core.notes import NT_PRSTATUS
 from gcoretools.kernel.image import Image
 from gcoretools.kernel.regsets import RegsetNotes, ThreadRegsets, last_notes
+from gcoretools.layout.layout import Member
 from gcoretools.records import Regs, Thread
 from gcoretools.stages.regs import Recovery
 from tests.fake_kernel import FakeKernel, FakeTask, Object
@@ -207,3 +208,61 @@ def test_damage_costs_the_floating_point_notes_only(tmp_path: Path, damage: str)
     assert regs.fpu_origin.startswith("not recovered: ")
     assert [note["type"] for note in regs.notes] == [NT_PRSTATUS]
     assert set(PT_REGS) <= regs.registers.keys()
+
+
+@pytest.mark.parametrize("kept", ["i387", "xstate", "fpu"])
+@pytest.mark.parametrize("used", [True, False])
+def test_where_old_kernels_keep_it(tmp_path: Path, kept: str, used: bool) -> None:
+    """In the thread itself, behind a pointer of it, or behind one of struct fpu; if it ever used the FPU."""
+    fpu = Fpu(xsave=False, without=("fpu.fpstate", "fpu.__task_fpstate", "fpu.state"))
+    kernel, process = fpu.kernel, fpu.process
+    if kept != "fpu":
+        del kernel.layout.members["task_struct.thread.fpu"]
+    if kept == "i387":
+        kernel.extend(task_struct__thread__i387=512)
+    elif kept == "xstate":
+        kernel.extend(task_struct__thread__xstate=8)
+    else:
+        kernel.layout.members["fpu.state"] = kernel.all_members["fpu.state"] = Member(0, 8)
+    process = fpu.process = kernel.process(200, "dog")
+    process["flags"] = 0x402000 if used else 0x400000
+    if kept == "i387":
+        process["thread.i387"] = legacy()
+    elif kept == "xstate":
+        process["thread.xstate"] = kernel.store(legacy())
+    else:
+        Object(kernel, "fpu", process.at("thread.fpu"))["state"] = kernel.store(legacy())
+    found = of(fpu, tmp_path)
+    assert [data for _, data in found.notes] == ([legacy()] if used else [])
+    assert ("never used" in found.fpu_origin) is not used
+
+
+def test_a_kernel_without_tables_of_register_sets(tmp_path: Path) -> None:
+    """Two notes of a 32-bit thread, one of a 64-bit one; selectors where 32-bit programs look for them."""
+    fpu = Fpu(xsave=False, without=("user_regset_view", "fpu.fpstate", "fpu.__task_fpstate", "elf_note_info"))
+    kernel = fpu.kernel
+    kernel.extend(task_struct__used_math=4, task_struct__thread__i387=512)
+    del kernel.layout.members["task_struct.thread.fpu"]
+    fpu.process = kernel.process(200, "dog")
+    fpu.process["used_math"], fpu.process["thread.i387"] = 1, legacy()
+    assert of(fpu, tmp_path).notes == [(FPREGSET, legacy())]
+    (_, fsave), (kind, fxsave) = of(fpu, tmp_path, bits=32).notes
+    assert (kind, len(fsave)) == (0x46E62B7F, 108)
+    assert struct.unpack_from("<IxxxxI", fxsave, 12) == (0x23, 0x2B)
+    assert fxsave[24:] == legacy()[24:]
+    assert struct.unpack_from("<IxxxxI", fsave, 16) == (0xFFFF0023, 0xFFFF002B)
+
+
+@pytest.mark.parametrize(
+    ("views", "dumping", "wanted"),
+    [(True, True, (0x10, 0x2B)), (True, False, (0x23, 0xFFFF002B)), (False, True, (0xFFFF0010, 0xFFFF002B))],
+)
+def test_x87_selectors_of_the_thread_that_dumps(
+    tmp_path: Path, views: bool, dumping: bool, wanted: tuple[int, int]
+) -> None:
+    """Up to 2.6.36 the kernel's own cs."""
+    fpu = Fpu(xsave=False, without=("elf_note_info", *(() if views else ("user_regset_view",))))
+    fpu.saved(legacy())
+    image = fpu.kernel.image(tmp_path)
+    found = ThreadRegsets(image).of(thread(fpu.process), 32, 0x23, 0x2B, dumping)
+    assert struct.unpack_from("<IxxxxI", found.notes[0][1], 16) == wanted

@@ -8,7 +8,8 @@ import pytest
 
 from gcoretools.errors import KernelDataError, SelectorError
 from gcoretools.kernel import task
-from tests.fake_kernel import FakeKernel, FakeProcess
+from gcoretools.kernel.pid import namespace_ids
+from tests.fake_kernel import FakeKernel, FakeProcess, FakeTask
 from tests.fake_layout import MODERN
 
 # Lists of threads of both kinds (3.14 to 6.6), of the new kind alone, and of the old one.
@@ -168,3 +169,68 @@ def test_damaged_times_stay_within_64_bits(kernel: FakeKernel, cat: FakeProcess,
     for member in cat.members:
         member["utime"] = (1 << 64) - 1
     assert times(kernel, cat, cat, tmp_path)[0] == (1 << 64) - 4
+
+
+class Unlinked(FakeKernel):
+    """A kernel of 2.6.9: threads of a group are on the list of a struct pid that lies in each task."""
+
+    def __init__(self) -> None:
+        super().__init__(without=(*MODERN, "task_struct.thread_group", "pid.level", "task_struct.exit_state"))
+        self.extend(pid__pid_list=16, signal_struct__pgrp=4, signal_struct__session=4)
+        self.layout.constants["PIDTYPE_TGID"] = 1
+        self.layout.sizes["pid"] = self.all_sizes["pid"]
+        self.layout.members.pop("task_struct.pids")
+        self.extend(task_struct__pids=4 * self.all_sizes["pid"])
+        self.layout.members["task_struct.exit_state"] = self.all_members["task_struct.__state"]
+
+    def finish(self) -> None:
+        super().finish()
+        for each in self.tasks:
+            lists = [self.list_of(member) for member in each.members]
+            if lists:
+                self.link(lists[0], lists[1:])
+
+    def list_of(self, each: FakeTask) -> int:
+        return each.at("pids") + self.all_sizes["pid"] + self.all_members["pid.pid_list"].offset
+
+
+def test_threads_before_they_had_a_list_of_their_own(tmp_path: Path) -> None:
+    kernel = Unlinked()
+    cat = kernel.process(100, "cat")
+    for pid in (105, 101):
+        cat.thread(pid, "worker")
+    cat.members[1]["__state"] = 0x20
+    cat.signal["pgrp"], cat.signal["session"] = 90, 80
+    image = kernel.image(tmp_path)
+    leader = image.struct("task_struct", cat.address)
+    assert [thread["pid"] for thread in task.threads(image, leader)] == [100, 101]
+    assert task.without_thread_groups(image)
+    assert namespace_ids(image, leader) == [100, 1, 90, 80]
+    assert not task.without_thread_groups(FakeKernel().image(tmp_path))
+
+
+def test_a_list_of_threads_without_end(tmp_path: Path) -> None:
+    kernel = Unlinked()
+    cat = kernel.process(100, "cat")
+    cat.thread(101, "worker")
+    kernel.finish()
+    kernel.finish = lambda: None  # type: ignore[method-assign]
+    kernel.write(kernel.list_of(cat.members[1]), kernel.list_of(cat.members[1]).to_bytes(8, "little"))
+    image = kernel.image(tmp_path)
+    with pytest.raises(KernelDataError, match="does not end"):
+        list(task.threads(image, image.struct("task_struct", cat.address)))
+
+
+def test_the_last_cpu(tmp_path: Path) -> None:
+    """In the task, or in the thread_info at the end of its stack; 0 where nothing says it."""
+    for without, wanted in (((), 1), (("task_struct.cpu",), 3)):
+        kernel = FakeKernel(without=without)
+        cat = kernel.process(100, "cat")
+        cat["cpu"] = 1
+        kernel.extend(thread_info__cpu=4)
+        kernel.write(cat.stack, (3).to_bytes(4, "little"))
+        image = kernel.image(tmp_path)
+        assert task.last_cpu(image, image.struct("task_struct", cat.address)) == wanted
+    kernel = FakeKernel(without=("task_struct.cpu",))
+    image = kernel.image(tmp_path)
+    assert task.last_cpu(image, image.struct("task_struct", kernel.init.address)) == 0

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gcoretools.errors import GcoreError, KernelDataError, LayoutError
+from gcoretools.errors import KernelDataError, LayoutError
 from gcoretools.kernel.unwind import CALLEE_SAVED, SWITCH_FRAME, Frame, callee_saved, entry_frame
 from gcoretools.layout.cfi import Row
 from gcoretools.layout.layout import Member
@@ -15,6 +15,7 @@ from gcoretools.stages.tasks import Tasks
 from tests.fake_kernel import FakeKernel, FakeProcess, Object, spelled
 
 SCHEDULE, READ, ENTRY = 0xFFFFFFFF81000100, 0xFFFFFFFF81000200, 0xFFFFFFFF81000300
+BODY = SCHEDULE + 0x40
 PT_REGS_SIZE = 21 * 8
 RBX, RBP, R12 = 3, 6, 12
 
@@ -36,6 +37,9 @@ class Rows:
         if pc + 1 not in self.rows:
             raise LayoutError(f"no call-frame information describes {pc:#x}")
         return self.rows[pc + 1]
+
+    def body(self, pc: int) -> int:
+        return BODY
 
 
 class Sleeper:
@@ -133,9 +137,18 @@ def test_a_function_without_rules(sleeper: Sleeper, tmp_path: Path) -> None:
         sleeper.recovered(tmp_path, {SCHEDULE: ROWS[SCHEDULE]})
 
 
-def test_a_kernel_without_switch_frames_of_this_kind(tmp_path: Path) -> None:
+@pytest.mark.parametrize("labelled", [True, False])
+def test_a_kernel_that_switches_within_schedule(tmp_path: Path, labelled: bool) -> None:
+    """rbp and eflags are pushed there; behind the switch is a label, or it is somewhere in the function's body."""
     sleeper = Sleeper(FakeKernel())
+    kernel = sleeper.kernel
     for name in (*SWITCH_FRAME.values(), "ret_addr"):
-        del sleeper.kernel.layout.members[f"inactive_task_frame.{name}"]
-    with pytest.raises(GcoreError, match="inactive_task_frame"):
-        sleeper.recovered(tmp_path, ROWS)
+        del kernel.layout.members[f"inactive_task_frame.{name}"]
+    sleeper.word(sleeper.schedule - 16, sleeper.schedule + 48)
+    sleeper.word(sleeper.schedule - 8, 0x246)
+    sleeper.task["thread.sp"] = sleeper.schedule - 16
+    kernel.symbols["thread_return" if labelled else "__schedule"] = BODY if labelled else SCHEDULE
+    rows = ROWS | {BODY + 1: Row((6, 16), {**ROWS[SCHEDULE].saved, 12: -64}, {})}
+    sleeper.word(sleeper.schedule, USERS["r12"])
+    known, frame = sleeper.recovered(tmp_path, rows)
+    assert (known, frame.pc) == (USERS, ENTRY)

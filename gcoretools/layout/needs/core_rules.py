@@ -2,7 +2,10 @@
 
 from gcoretools.layout.needs.need import Need, maybe
 
-MEMBERS: tuple[Need, ...] = ()
+MEMBERS: tuple[Need, ...] = (
+    maybe("elf_note_info.files"),  # NT_FILE: 2aa362c49c31 (3.7)
+    maybe("elf_note_info.csigdata"),  # NT_SIGINFO: 49ae4d4b113b (3.7)
+)
 
 SIZES: tuple[Need, ...] = (
     maybe("core_vma_metadata"),  # a07279c9a8cd (5.10), of the same series as the rule for executable files

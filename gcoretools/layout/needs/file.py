@@ -5,6 +5,7 @@ from gcoretools.layout.needs.need import Need, maybe, need
 MEMBERS: tuple[Need, ...] = (
     need("file.f_path.dentry", "file.f_dentry"),  # 0f7fc9e4d03987 (2.6.20)
     need("file.f_path.mnt", "file.f_vfsmnt"),
+    maybe("file.f_path"),  # 0f7fc9e4d03987 (2.6.20)
     need("dentry.d_parent"),
     need("dentry.d_inode"),
     need("dentry.d_op"),

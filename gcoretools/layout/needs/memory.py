@@ -13,7 +13,11 @@ MEMBERS: tuple[Need, ...] = (
     need("mm_struct.start_stack"),
     need("mm_struct.saved_auxv"),
     maybe("mm_struct.flags"),  # 6c5d523826dc (2.6.23)
+    maybe("mm_flags.mm", "mm_flags.addr"),  # RHEL 5 keeps the filters of processes in a hash table
+    maybe("mm_flags.flags"),
+    maybe("mm_flags.hlist"),
     maybe("mm_struct.binfmt"),  # 801460d0cf5c (2.6.32)
+    maybe("task_struct.binfmt"),
     maybe("mm_struct.exe_file"),
     maybe("mm_struct.mm_mt"),  # d4af56c5c7c6 (6.1)
     maybe("mm_struct.mmap"),  # 763ecb035029 (6.1) removed it
@@ -22,7 +26,7 @@ MEMBERS: tuple[Need, ...] = (
     maybe("mm_struct.context.vdso"),
     maybe("mm_struct.context.vdso_image"),  # 6f121e548f83 (3.16)
     maybe("mm_struct.rss_stat"),  # f1a7941243c1 (6.2) made each counter a percpu_counter
-    maybe("mm_struct._file_rss"),
+    maybe("mm_struct._file_rss", "mm_struct.rss"),  # one count until 2.6.11
     maybe("mm_struct._anon_rss"),
     maybe("percpu_counter.count"),
     maybe("percpu_counter.counters"),
@@ -63,8 +67,14 @@ CONSTANTS: tuple[Need, ...] = (
 )
 
 SYMBOLS: tuple[Need, ...] = (
+    maybe("mm_flags_hash"),
     # Which rules this kernel has
     maybe("l1tf_mitigation"),  # inverts frames of entries that are not present: 6b28baca9b1f (4.19)
     maybe("vsyscall_mode"),
     maybe("gate_vma"),
+    # The vdso, until it was a struct vdso_image: its pages, and of 2.6.9 the one of 32-bit processes
+    maybe("special_mapping_vmops"),
+    maybe("vdso_pages"),
+    maybe("vdso32_pages", "syscall32_pages", "syscall_pages"),
+    maybe("syscall32_page"),
 )

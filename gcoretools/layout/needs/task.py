@@ -10,7 +10,7 @@ MEMBERS: tuple[Need, ...] = (
     need("task_struct.mm"),
     need("task_struct.flags"),
     need("task_struct.__state", "task_struct.state"),  # 2f064a59a11f (5.14)
-    maybe("task_struct.exit_state"),  # in task_struct.state before 2.6.11
+    need("task_struct.exit_state", "task_struct.state"),  # one member until 2.6.11
     need("task_struct.static_prio"),
     need("task_struct.stack", "task_struct.thread_info"),  # f7e4217b007d (2.6.22)
     need("task_struct.group_leader"),
@@ -26,11 +26,16 @@ MEMBERS: tuple[Need, ...] = (
     maybe("task_struct.real_cred"),  # 3b11a1decef0 (2.6.29); the ids were in the task before
     maybe("task_struct.uid"),
     maybe("task_struct.gid"),
+    maybe("signal_struct.pgrp"),  # numbers until 2.6.24
+    maybe("signal_struct.session"),
+    maybe("pid.pid_list"),  # until 2.6.17, when struct pid lay in task_struct, for each kind
     maybe("task_struct.thread_pid"),  # 2c4704756cab (4.19): pids[PIDTYPE_PID].pid before
     maybe("task_struct.pids"),
     maybe("pid_link.pid"),
     maybe("task_struct.cpu", "task_struct.thread_info.cpu"),  # bcf9033e5449 (5.16) moved it back
+    maybe("thread_info.cpu"),  # in task_struct since c65eacbe290b (4.9)
     maybe("task_struct.last_siginfo"),
+    maybe("task_struct.used_math"),  # a flag of the task since 2.6.11
     maybe("signal_struct.flags"),
     maybe("signal_struct.thread_head"),
     need("signal_struct.group_exit_code"),
@@ -49,7 +54,7 @@ MEMBERS: tuple[Need, ...] = (
     maybe("uid_gid_map.nr_extents"),
     maybe("uid_gid_map.extent"),
     maybe("uid_gid_map.forward"),  # 6397fac4915a (4.15)
-    maybe("pid.level"),
+    maybe("pid.level"),  # of pid namespaces, 2.6.24
     maybe("pid.numbers"),
     maybe("upid.nr"),
     maybe("upid.ns"),
@@ -58,6 +63,7 @@ MEMBERS: tuple[Need, ...] = (
 
 SIZES: tuple[Need, ...] = (
     need("task_struct"),
+    maybe("pid"),
     maybe("pid_link"),
     maybe("upid"),
     maybe("uid_gid_extent"),
@@ -67,9 +73,10 @@ CONSTANTS: tuple[Need, ...] = (
     maybe("PIDTYPE_PID"),
     maybe("PIDTYPE_PGID"),
     maybe("PIDTYPE_SID"),
+    maybe("PIDTYPE_TGID"),
 )
 
 SYMBOLS: tuple[Need, ...] = (
     need("init_task"),
-    maybe("compat_elf_format"),  # its processes get 32-bit cores
+    maybe("compat_elf_format", "elf32_format"),  # its processes get 32-bit cores; the older one until 2.6.25
 )
