@@ -15,12 +15,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
 from tests.lab.lab import Capture, capture
 from tests.lab.pipeline import BIN
-from tests.lab.variants import CROWDS
+from tests.lab.variants import CROWDS, SWAPPED_OUT
 
 RUNS = 5
 
@@ -60,6 +61,7 @@ def main() -> None:
         _tasks(small)
         _core(large, Path(folder))
         _threads(capture(KERNEL, "crowd"), Path(folder))
+        _swapped(capture(KERNEL, "swapbench"), Path(folder))
         _mappings(capture(KERNEL, "many"), Path(folder))
         _memory(large, Path(folder))
 
@@ -110,6 +112,21 @@ def _threads(crowd: Capture, folder: Path) -> None:
             _pipeline(crowd.vmcore, pid, folder / "core"),
             "`gc-tasks` of it alone",
             _timed("gc-tasks", crowd.vmcore, pid),
+        )
+
+
+def _swapped(swapbench: Capture, folder: Path) -> None:
+    """Processes with 100,800 pages in zram: by how much their pages take longer than those of frames."""
+    print("\n| swapped out | pages | seconds | pages per second |")
+    print("|---|---|---|---|")
+    for role in SWAPPED_OUT:
+        pid, maps, pages = str(swapbench.process(role)["global_pid"]), folder / "maps.gc", folder / "pages.gc"
+        _run(["bash", "-c", f"{BIN}/gc-maps {swapbench.vmcore} {pid} > {maps}"])
+        read = partial(_run, ["bash", "-c", f"{BIN}/gc-pages < {maps} > {pages}"])
+        seconds = statistics.median(_seconds(read) for _ in range(RUNS))
+        count = sum(region["size"] for region in swapbench.process(role)["regions"]) // 4096
+        print(
+            f"| `gc-pages`, zram, {role.partition('-')[2]} | {count:,} | {seconds:.2f} | {count / seconds:,.0f} |"
         )
 
 

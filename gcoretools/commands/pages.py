@@ -70,7 +70,7 @@ def _pages(arguments: run.Arguments, report: run.Report) -> None:
     swap = Swap(image, images)
     account = Account(report, image.dump)
     planned = add_pages(records, image, header.rules, chosen, sysroot=sysroot, swap=swap)
-    kept = {name: str(path) for name, path in images.items()}
+    kept = {name: str(path.resolve()) for name, path in images.items()}
     settings = run.settings(arguments, "--sysroot", filter=chosen, swap=kept)
     try:
         run.emit(header, account.told(planned), report, settings)

@@ -173,7 +173,7 @@ def swap_images(arguments: Arguments) -> dict[str, Path]:
         name, _, path = word.partition("=") if "=" in word and not Path(word).exists() else ("", "", word)
         if name in images:
             raise UsageError(f"--swap {word}: there is an image of {name or 'the swap area'} already")
-        images[name] = Path(path).resolve()
+        images[name] = Path(path)
     return images
 
 

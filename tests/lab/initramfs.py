@@ -36,6 +36,9 @@ PROGRAMS_OF = {
 GUEST_SWAP = GUEST.with_name("guest_swap")
 GCTEST_SWAP = ("../guest_swap/swap.c", *(s for s in GCTEST if s != "main.c"))
 PROGRAMS_OF["swap"] = {"gctest": (GCTEST_SWAP, STATIC), "pack": PROGRAMS["pack"]}
+GUEST_SWAPBENCH = GUEST.with_name("guest_swapbench")
+GCTEST_SWAPBENCH = ("../guest_swapbench/big.c", *GCTEST_SWAP[1:])
+PROGRAMS_OF["swapbench"] = {"gctest": (GCTEST_SWAPBENCH, STATIC), "pack": PROGRAMS["pack"]}
 # 32-bit programs on a machine that one of them panics.
 GUEST_PANIC32 = GUEST.with_name("guest_panic32")
 GCTEST_PANIC32 = ("../guest_panic32/panic32.c", *GCTEST_IA32)
@@ -71,6 +74,7 @@ SOURCES_OF = {
     "disk": (GUEST_DISK,),
     "pages": (GUEST_PAGES,),
     "swap": (GUEST_SWAP,),
+    "swapbench": (GUEST_SWAP, GUEST_SWAPBENCH),
 }
 FOLDERS = ("bin", "dev", "proc", "sys", "tmp", "cores", "facts", "files", "modules", "lib64")
 

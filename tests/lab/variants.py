@@ -13,6 +13,7 @@ EVERYBODY = (
 )  # fmt: skip
 # Where every program is a 32-bit one.
 IA32 = ("threads", "zleader", "memory", "dynamic", "namespaced", "forked", "stopped", "spin")
+SWAPPED_OUT = ("big-lzo-rle", "big-zstd")  # 100,000 pages each
 # The filter of each process is in its name; `dynamic` has that of ELF headers, `cached` all bits.
 FILTERS = ("filter-00", *(f"filter-{1 << bit:02x}" for bit in range(7)), "dynamic", "cached")
 MANY = ("sparse", "sparse-file", "mappings-10000", "mappings-100000")
@@ -100,7 +101,7 @@ _ROWS = (
         quick=("7.2",),
     ),
     Variant("swapdisk", roles=("disk-vdb",), **SWAPPING, kept_disk=64 << 20),
-    Variant("zswap", roles=("zswap-vdb",), **SWAPPING, kept_disk=64 << 20, kernels=ZSWAP, quick=ZSWAP),
+    Variant("zswap", roles=("zswap-vdb",), **SWAPPING, kept_disk=64 << 20, kernels=ZSWAP, quick=ZSWAP[:1]),
     # 32-bit kernels, with PAE and without, on a 32-bit CPU and on a 64-bit one. Above 896 MiB is highmem: the
     # pages of processes come from there first.
     Variant(
@@ -141,5 +142,16 @@ _ROWS = (
     Variant("traced", roles=("traced",), ending="facts", formats=("elf",)),
     Variant("crowd", roles=CROWDS, ending="facts", memory=1536, formats=("elf",), kernels=("6.1",)),
     Variant("bench", roles=("bench",), ending="facts", memory=2560, formats=("elf",), kernels=("6.1",)),
+    Variant(
+        "swapbench",
+        roles=SWAPPED_OUT,
+        ending="facts",
+        memory=1280,
+        formats=("elf",),
+        programs="swapbench",
+        modules="swap",
+        kernels=("6.1",),
+        quick=(),
+    ),
 )
 VARIANTS = {variant.name: variant for variant in _ROWS}
