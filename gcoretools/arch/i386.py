@@ -87,6 +87,10 @@ SELECTORS = ("ds", "es", "fs", "gs", "cs", "ss")
 # Where pt_regs ends on the stack: what lies above depends on version and configuration (VM86).
 STACK_TOP = "thread.sp0"
 
+# The size of its stacks where its symbols and types do not tell it; and there is no FRED.
+STACK_SIZE = 8192
+FRED_PADDING = 0
+
 SYSTEM_CALL = "orig_eax"
 
 # arch/x86/include/asm/segment.h: the code segment of user mode.

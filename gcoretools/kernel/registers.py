@@ -74,7 +74,7 @@ class ThreadRegisters:
 
     def _rest(self, thread: Thread, saved: dict[str, int], top: int, note: CpuNote | None) -> Completed | None:
         """What the entry code did not save of a thread; None where it saves everything."""
-        if not self._image.has(*SYSTEM_CALL):
+        if self._image.pointer_size == 4 or not self._image.has(*SYSTEM_CALL):
             return None
         at = top - self._image.pointer_size * len(self._pt_regs)
         return completed(self._image, thread, saved, at, self._cfi, note)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from itertools import pairwise
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
-from gcoretools.arch import architecture, i386, ia32
+import gcoretools
+from gcoretools.arch import architecture, i386, ia32, x86_64
 from gcoretools.arch.i387 import fxsave_head
 from gcoretools.core.formats import core_format
 from gcoretools.dumps import Note, open_dump
@@ -32,6 +35,19 @@ def test_page_tables_have_two_or_three_levels() -> None:
     assert (i386.paging(2, inverted=True).inverted, i386.paging(3, inverted=True).inverted) == (False, True)
     with pytest.raises(LayoutError, match="2 or 3 levels, not of 4"):
         i386.paging(4, inverted=False)
+
+
+@pytest.mark.parametrize("arch", [i386, x86_64])
+def test_an_architecture_has_all_that_is_asked_of_one(arch: ModuleType) -> None:
+    """But for what QEMU says of segment bases, which only 64-bit kernels have."""
+    sources = [path.read_text() for path in Path(gcoretools.__file__).parent.rglob("*.py")]
+    asked = {name for text in sources for name in re.findall(r"\barch\.([A-Z][A-Z_]+)\b", text)}
+    assert {"PT_REGS", "CORE", "DIRECT_MAPS"} < asked
+    assert {name for name in asked if not hasattr(arch, name)} <= {
+        "QEMU_SEGMENTS",
+        "QEMU_SEGMENT_BASE",
+        "QEMU_KERNEL_GS_BASE",
+    }
 
 
 def test_its_processes_have_cores_of_their_own_kind() -> None:
