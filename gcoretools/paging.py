@@ -20,8 +20,8 @@ Words = NDArray[np.uint64]
 # Last-level tables that are read and handed on together: 64 tables are 128 MiB of 4 KiB pages.
 TABLES_AT_ONCE = 64
 
-# Tables above the last level that are kept between walks.
-UPPER_TABLES_KEPT = 64
+# Tables that are kept between walks.
+TABLES_KEPT = 64
 
 
 # Tables of so many bits or fewer have no upper half of negative addresses: 32-bit ones, and three levels of x86_64.
@@ -141,7 +141,7 @@ class PageTable:
         self._dump = dump
         self._limit = 2 + (sum(size for _, size in dump.ranges()) >> PAGE_SHIFT)
         self._budget = self._limit
-        self._upper: dict[int, Words | None] = {}
+        self._kept: dict[int, Words | None] = {}
 
     def walk(self, start: int, size: int) -> Iterator[Entries | MissingTable]:
         """Every non-empty entry that covers a part of [start, start + size), in ascending order.
@@ -157,11 +157,41 @@ class PageTable:
         last = start + size - 1
         if not (self.paging.is_address(start) and self.paging.is_address(last)) or last >= base + span:
             raise KernelDataError(f"the range {start:#x}+{size:#x} leaves the address space")
+        found = self._in_one_table(start, start + size)
+        if found is not None:
+            yield from found
+            return
+        self._budget = self._limit
         table = self._top_table()
         if table is None:
             yield MissingTable(start, size)
             return
         yield from self._descend(0, table, base, start, start + size)
+
+    def _in_one_table(self, start: int, end: int) -> tuple[Entries, ...] | None:
+        """The entries of a range that one table of the last level maps, which most mappings are smaller than.
+
+        None where the range is larger, or something is in the way that only the whole descent can tell.
+        """
+        last = self.paging.levels[-1]
+        if start >> last.shift + last.bits != end - 1 >> last.shift + last.bits:
+            return None
+        table = self._top_table()
+        for level in self.paging.levels[:-1]:
+            entry = 0 if table is None else int(table[start >> level.shift & (1 << level.bits) - 1])
+            if table is not None and not entry:
+                return ()
+            if not entry & self.paging.present or (level.can_be_leaf and entry & self.paging.large):
+                return None
+            table = self._kept_table(entry)
+        if table is None:
+            return None
+        first, after = (at >> last.shift & (1 << last.bits) - 1 for at in (start, end - 1))
+        used = np.flatnonzero(table[first : after + 1])
+        if not len(used):
+            return ()
+        va = (used.astype(np.uint64) << np.uint64(last.shift)) + np.uint64(start >> last.shift << last.shift)
+        return (Entries(va, table[first : after + 1][used], 1 << last.shift),)
 
     def _descend(
         self, depth: int, table: Words, base: int, start: int, end: int
@@ -200,7 +230,7 @@ class PageTable:
     ) -> Iterator[Entries | MissingTable]:
         span = 1 << self.paging.levels[depth - 1].shift
         for i in range(len(va)):
-            table = self._upper_table(int(raw[i]))
+            table = self._kept_table(int(raw[i]))
             base = int(va[i])
             if table is None:
                 yield _clipped(base, span, start, end)
@@ -234,20 +264,20 @@ class PageTable:
         """The top table, which need not be a whole page: PAE's has 32 bytes, at an address so aligned."""
         size = self.paging.entry_size << self.paging.levels[0].bits
         if size == PAGE_SIZE:
-            return self._upper_table(self.root)
+            return self._kept_table(self.root)
         try:
             data = self._dump.read(self.root, size)
         except PageAbsent:
             return None
         return np.frombuffer(data, self.paging.entry_dtype).astype(np.uint64, copy=False)
 
-    def _upper_table(self, link: int) -> Words | None:
-        """A table above the last level; the ones on the way to the last mapping are kept for the next."""
-        if link not in self._upper:
-            if len(self._upper) >= UPPER_TABLES_KEPT:
-                self._upper.clear()
-            self._upper[link] = self._tables(np.array([link], np.uint64))
-        table = self._upper[link]
+    def _kept_table(self, link: int) -> Words | None:
+        """A table that is kept for the next mapping: those above the last level, and the last one of small ones."""
+        if link not in self._kept:
+            if len(self._kept) >= TABLES_KEPT:
+                self._kept.clear()
+            self._kept[link] = self._tables(np.array([link], np.uint64))
+        table = self._kept[link]
         self._count(table is not None)
         return table
 

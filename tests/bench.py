@@ -15,12 +15,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
 from tests.lab.lab import Capture, capture
 from tests.lab.pipeline import BIN
-from tests.lab.variants import CROWDS
+from tests.lab.variants import CROWDS, SWAPPED_OUT
 
 RUNS = 5
 
@@ -89,6 +90,8 @@ def main() -> None:
         _core(large, Path(folder))
         _inflated(large, Path(folder))
         _threads(capture(KERNEL, "crowd"), Path(folder))
+        _swapped(capture(KERNEL, "swapbench"), Path(folder))
+        _mappings(capture(KERNEL, "many"), Path(folder))
         _memory(large, Path(folder))
 
 
@@ -154,6 +157,37 @@ def _threads(crowd: Capture, folder: Path) -> None:
             "`gc-tasks` of it alone",
             _timed("gc-tasks", crowd.vmcore, pid),
         )
+
+
+def _swapped(swapbench: Capture, folder: Path) -> None:
+    """Processes with 100,800 pages in zram: by how much their pages take longer than those of frames."""
+    print("\n| swapped out | pages | seconds | pages per second |")
+    print("|---|---|---|---|")
+    for role in SWAPPED_OUT:
+        pid, maps, pages = str(swapbench.process(role)["global_pid"]), folder / "maps.gc", folder / "pages.gc"
+        _run(["bash", "-c", f"{BIN}/gc-maps {swapbench.vmcore} {pid} > {maps}"])
+        read = partial(_run, ["bash", "-c", f"{BIN}/gc-pages < {maps} > {pages}"])
+        seconds = statistics.median(_seconds(read) for _ in range(RUNS))
+        count = sum(region["size"] for region in swapbench.process(role)["regions"]) // 4096
+        print(
+            f"| `gc-pages`, zram, {role.partition('-')[2]} | {count:,} | {seconds:.2f} | {count / seconds:,.0f} |"
+        )
+
+
+# What each of the processes with much of one thing has.
+MUCH = {
+    "sparse": "1 TiB of which 100 pages were touched",
+    "sparse-file": "a file of 1 TiB of which 100 pages are in memory",
+    "mappings-10000": "10,000 mappings",
+    "mappings-100000": "100,000 mappings",
+}
+
+
+def _mappings(many: Capture, folder: Path) -> None:
+    """A mapping that is nearly all holes, and ever more mappings."""
+    for role, what in MUCH.items():
+        pid = str(many.process(role)["global_pid"])
+        _compare(f"`gc-maps \\| gc-pages \\| gc-elf`, {what}", _pipeline(many.vmcore, pid, folder / "core"))
 
 
 def _pipeline(vmcore: Path, pid: str, core: Path) -> Callable[[], None]:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
 
 from gcoretools.dumps import PAGE_SHIFT, PAGE_SIZE
+from gcoretools.paging import Words
 from tests.fake_kernel import FakeKernel, Object
+from tests.fake_page_tree import write_xarray
 
 # Frames that have a struct page: more than any fake kernel's memory.
 FRAMES = 1 << 14
@@ -79,8 +86,6 @@ class FakeSwap:
 
     def cached(self, area: Object, pages: Mapping[int, int], part: int = 0) -> None:
         """The swap cache of a part of an area: {index: struct page}."""
-        from tests.fake_page_tree import write_xarray
-
         size = self.kernel.all_sizes["address_space"]
         at = self.kernel.symbols["swapper_spaces"] + 8 * area["type"]
         spaces = int.from_bytes(self.kernel.read(at, 8), "little")
@@ -137,6 +142,32 @@ class FakeSwap:
             self.kernel.write(self.kernel.direct_map + (pfn << PAGE_SHIFT) + inside, part)
             start, data = start + len(part), data[len(part) :]
 
+    # zswap
+
+    def zswap(self, area: Object, pages: Mapping[int, bytes | int], *, allocator: str, compressor: str) -> None:
+        """An area's pages in zswap, in one tree: {offset: compressed data, or the word of a same-filled page}.
+
+        Args:
+            allocator: zsmalloc or zbud; the latter names each entry before its data.
+        """
+        kernel = self.kernel
+        driver = kernel.new("zpool_driver", type=kernel.store(allocator.encode()))
+        zpool = kernel.new("zpool", driver=driver, evictable=int(allocator == "zbud"))
+        pool = kernel.new("zswap_pool", tfm_name=compressor.ljust(128, "\0"), zpool=zpool)
+        nodes = []
+        for offset, page in sorted(pages.items()):
+            entry = kernel.new("zswap_entry", offset=offset, pool=pool)
+            if isinstance(page, int):
+                entry["handle"] = page
+            else:
+                entry["length"] = len(page)
+                entry["handle"] = self.keep(page) if allocator == "zsmalloc" else kernel.store(bytes(8) + page)
+            nodes.append(Object(kernel, "rb_node", entry.at("rbnode")))
+        tree = kernel.new("zswap_tree")
+        Object(kernel, "rb_root", tree.at("rbroot"))["rb_node"] = _balanced(nodes)
+        trees = kernel.symbols.get("zswap_trees") or kernel.symbol("zswap_trees", 8 * 32)
+        kernel.write(trees + 8 * area["type"], tree.address.to_bytes(8, "little"))
+
     # zram
 
     def zram(self, name: str, size: int, compressors: tuple[str, ...]) -> FakeZram:
@@ -179,3 +210,36 @@ class FakeZram:
         """A page that is one word again and again."""
         slot = self.slot(offset)
         slot["handle"], slot["flags"] = word, 1 << 14
+
+
+def _balanced(nodes: list[Object]) -> int:
+    """Link the nodes of a tree in their order; the address of the top one."""
+    if not nodes:
+        return 0
+    middle = len(nodes) // 2
+    nodes[middle]["rb_left"] = _balanced(nodes[:middle])
+    nodes[middle]["rb_right"] = _balanced(nodes[middle + 1 :])
+    return nodes[middle].address
+
+
+def swap_entries(area: int, *offsets: int) -> Words:
+    """Entries of an area as gcoretools.kernel.swap.entry has them."""
+    return np.array([area << 58 | offset for offset in offsets], np.uint64)
+
+
+def deflated(page: bytes) -> bytes:
+    """As the kernel's crypto does it: no header, a window of 2 KiB."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, -11)
+    return packer.compress(page) + packer.flush()
+
+
+def swap_image(path: Path, pages: Mapping[int, bytes], size: int, *, header: bytes = b"") -> Path:
+    """The image of a swap area of so many pages, as mkswap(8) begins one."""
+    first = header or b"\0" * 1024 + struct.pack("<III", 1, size - 1, 0)
+    with path.open("wb") as file:
+        file.write(first.ljust(PAGE_SIZE - 10, b"\0") + b"SWAPSPACE2")
+        for offset, page in pages.items():
+            file.seek(offset * PAGE_SIZE)
+            file.write(page.ljust(PAGE_SIZE, b"\0"))
+        file.truncate(max([*pages, 0]) * PAGE_SIZE + PAGE_SIZE)
+    return path

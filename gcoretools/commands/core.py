@@ -9,6 +9,8 @@ from gcoretools.commands import progress, run, show
 from gcoretools.commands.account import Account
 from gcoretools.core.pattern import core_name
 from gcoretools.core.writer import new_file
+from gcoretools.errors import PageCorrupt
+from gcoretools.kernel.image import Image
 from gcoretools.kernel.swap.swap import Swap
 from gcoretools.records import Process, Regs, Thread
 from gcoretools.stages import source
@@ -73,8 +75,8 @@ def main(argv: list[str] | None = None) -> int:
 def _core(arguments: run.Arguments, report: run.Report) -> None:
     chosen, zero = run.chosen_filter(arguments), run.gaps_are_zero(arguments)
     sysroot = run.sysroot(arguments, report)
-    header, image = source.from_dump(arguments["VMCORE"], arguments["-k"], not arguments["--no-cache"])
-    swap = Swap(image, run.swap_images(arguments))
+    header, image = run.from_dump(arguments, report)
+    images = run.swap_images(arguments)
     recovery = Recovery(image, source.call_frames(image, arguments["--unwind"], arguments["-k"]))
 
     def output(process: Process) -> AbstractContextManager[int]:
@@ -85,12 +87,24 @@ def _core(arguments: run.Arguments, report: run.Report) -> None:
         report.registers(found)
         return found
 
-    mapped = add_mappings(Tasks(image).selected(arguments["SELECTOR"]), image)
-    records = progress.shown(add_pages(mapped, image, header.rules, chosen, True, sysroot, swap))
     account = Account(report, image.dump)
-    for process in write_cores(header, account.told(records), output, recover, zero):
-        report.say(run.PROGRESS, f"pid {process.pid}: {process.comm}: done")
-        show.saved(core_name(arguments["-o"], process))
+    taken = 0
+
+    def take(image: Image, selectors: list[str]) -> None:
+        nonlocal taken
+        mapped = add_mappings(Tasks(image).selected(selectors), image)
+        swap = Swap(image, images)
+        records = progress.shown(add_pages(mapped, image, header.rules, chosen, True, sysroot, swap))
+        for process in write_cores(header, account.told(records), output, recover, zero):
+            taken += 1
+            report.say(run.PROGRESS, f"pid {process.pid}: {process.comm}: done")
+            show.saved(core_name(arguments["-o"], process))
+
+    try:
+        take(image, arguments["SELECTOR"])
+    except PageCorrupt as error:
+        report.say(run.PAGE_FAULTS, f"{error}: once more, with every page tried before")
+        take(source.verified(image), arguments["SELECTOR"][taken:])
     if arguments["--strict"]:
         account.demand_whole()
 

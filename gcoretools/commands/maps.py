@@ -42,7 +42,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _maps(arguments: run.Arguments, report: run.Report) -> None:
-    header, image, records = run.opened(arguments)
+    header, image, records = run.opened(arguments, report)
     if records is None:
         records = Tasks(image).selected(arguments["SELECTOR"])
     run.emit(header, add_mappings(records, image), report, run.head(arguments))

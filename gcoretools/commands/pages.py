@@ -6,8 +6,10 @@ import sys
 
 from gcoretools.commands import run
 from gcoretools.commands.account import Account
+from gcoretools.errors import PageCorrupt
 from gcoretools.kernel.swap.swap import Swap
 from gcoretools.stages.pages import add_pages
+from gcoretools.stages.source import verified
 
 USAGE = """gc-pages: extract the memory of processes from a kernel crash dump, as much as the filter selects.
 
@@ -35,6 +37,8 @@ Options:
                take pages of executables and libraries that are not in memory from the files under DIR, which
                is laid out as the root of the dumped machine; only from a file with the build ID of the mapped
                one (where the dump does not hold that: of its size, and with the pages that the dump holds)
+  --verify     try every page of the dump before its data is promised: what is damaged becomes a gap. It takes
+               about twice as long; without it a damaged page ends the command
   --strict     exit 1 when something of what is selected is not there; what is there is written all the same
   --dump PATH  the dump, when it is no longer where the stream says
   -v LEVEL     what to say on standard error: sum of 1 progress, 2 library errors, 4 page faults [default: 4]
@@ -60,13 +64,18 @@ def _pages(arguments: run.Arguments, report: run.Report) -> None:
     chosen = run.chosen_filter(arguments)
     sysroot = run.sysroot(arguments, report)
     header, image, records = run.from_stream(arguments)
+    if arguments["--verify"]:
+        image = verified(image)
     images = run.swap_images(arguments)
     swap = Swap(image, images)
     account = Account(report, image.dump)
     planned = add_pages(records, image, header.rules, chosen, sysroot=sysroot, swap=swap)
-    kept = {name: str(path) for name, path in images.items()}
+    kept = {name: str(path.resolve()) for name, path in images.items()}
     settings = run.settings(arguments, "--sysroot", filter=chosen, swap=kept)
-    run.emit(header, account.told(planned), report, settings)
+    try:
+        run.emit(header, account.told(planned), report, settings)
+    except PageCorrupt as error:
+        raise PageCorrupt(f"{error} (with --verify such pages become gaps)") from error
     if arguments["--strict"]:
         account.demand_whole()
 

@@ -44,7 +44,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _regs(arguments: run.Arguments, report: run.Report) -> None:
-    header, image, records = run.opened(arguments)
+    header, image, records = run.opened(arguments, report)
     if records is None:
         records = Tasks(image).selected(arguments["SELECTOR"])
     cfi = source.call_frames(image, arguments["--unwind"], arguments["-k"])

@@ -133,12 +133,21 @@ def read(file: str | None = None) -> Iterator[Record]:
         yield from read_stream(opened)
 
 
-def opened(arguments: Arguments) -> tuple[Header, Image, Iterator[Record] | None]:
+def from_dump(arguments: Arguments, report: Report) -> tuple[Header, Image]:
+    """The dump that the command line names; that it is in motion is told."""
+    header, image = source.from_dump(arguments["VMCORE"], arguments["-k"], not arguments["--no-cache"])
+    if image.dump.moving:
+        path = image.dump.path
+        report.say(PAGE_FAULTS, f"{path}: this is the memory of the running kernel, which changes while it is read")
+    return header, image
+
+
+def opened(arguments: Arguments, report: Report) -> tuple[Header, Image, Iterator[Record] | None]:
     """The dump that the command line or the stream on standard input names, and the stream's other records."""
     if arguments["VMCORE"]:
         if arguments.get("--dump"):
             raise UsageError("--dump goes with a stream; a dump is named already")
-        return *source.from_dump(arguments["VMCORE"], arguments["-k"], not arguments["--no-cache"]), None
+        return *from_dump(arguments, report), None
     if arguments["-k"]:
         raise UsageError("-k goes with a dump; a stream has its kernel's layout already")
     return from_stream(arguments)
@@ -164,7 +173,7 @@ def swap_images(arguments: Arguments) -> dict[str, Path]:
         name, _, path = word.partition("=") if "=" in word and not Path(word).exists() else ("", "", word)
         if name in images:
             raise UsageError(f"--swap {word}: there is an image of {name or 'the swap area'} already")
-        images[name] = Path(path).resolve()
+        images[name] = Path(path)
     return images
 
 

@@ -6,7 +6,6 @@ import sys
 
 from gcoretools.commands import run, show
 from gcoretools.errors import UsageError
-from gcoretools.stages import source
 from gcoretools.stages.tasks import Tasks
 
 USAGE = """gc-tasks: list the thread groups in a kernel crash dump.
@@ -43,7 +42,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _tasks(arguments: run.Arguments, report: run.Report) -> None:
-    header, image = source.from_dump(arguments["VMCORE"], arguments["-k"], not arguments["--no-cache"])
+    header, image = run.from_dump(arguments, report)
     tasks = Tasks(image)
     if arguments["SELECTOR"] and (arguments["--comm"] or arguments["-a"]):
         raise UsageError("--comm and -a choose among all tasks; they do not go with a SELECTOR")

@@ -19,6 +19,9 @@ from gcoretools.errors import DumpError
 INCOMPLETE = 0x1
 """e_flags of makedumpfile: it ran out of space (DUMP_ELF_INCOMPLETE, makedumpfile.c)."""
 
+SHARED = 2
+"""Writers put every byte into one segment; headers that show the same ones over and over would be endless work."""
+
 
 class ElfDump(RunsDump):
     """A dump whose PT_LOAD segments hold physical memory as it was."""
@@ -64,6 +67,8 @@ def _loads(path: Path, headers: Headers, file_size: int) -> NDArray[np.void]:
         if missing <= 0:
             raise DumpError(f"{what}, ends beyond the address space: the headers are damaged")
         raise DumpError(f"{what}, goes {missing} bytes beyond the end of the file: the dump is truncated")
+    if loads["filesz"].sum(dtype=np.float64) > SHARED * file_size:
+        raise DumpError(f"{path}: the segments share the bytes of the file: the headers are damaged")
     return loads
 
 

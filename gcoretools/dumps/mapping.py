@@ -8,6 +8,7 @@ import stat
 from contextlib import suppress
 from io import FileIO
 from pathlib import Path
+from threading import Lock
 from typing import Protocol
 
 from gcoretools.errors import DumpError, PageAbsent
@@ -37,6 +38,8 @@ class Unmapped:
         self._path = path
         self._file = file
         self._size = size
+        # The kernel has one buffer for each open /proc/kcore (fs/proc/kcore.c, open_kcore), and reads mix in it.
+        self._one_at_a_time = Lock()
 
     def __len__(self) -> int:
         return self._size
@@ -47,7 +50,8 @@ class Unmapped:
         data = bytearray()
         while len(data) < stop - start:
             try:
-                piece = os.pread(self._file.fileno(), stop - start - len(data), start + len(data))
+                with self._one_at_a_time:
+                    piece = os.pread(self._file.fileno(), stop - start - len(data), start + len(data))
             except OSError as error:
                 piece, words = b"", error.strerror
             else:

@@ -24,6 +24,9 @@ class Root:
 
 def process_root(image: Image, task: Struct) -> Root:
     """The root directory that a task's paths are relative to."""
+    if task.has("fs") and task["fs"] and image.has("fs_struct.root", "fs_struct.rootmnt"):
+        fs = image.struct("fs_struct", task["fs"])
+        return Root(fs["rootmnt"], fs["root"])
     if not (task.has("fs") and image.has("fs_struct.root", "path.mnt", "path.dentry")) or not task["fs"]:
         return Root()
     path = image.struct("path", image.struct("fs_struct", task["fs"]).at("root"))

@@ -90,7 +90,7 @@ def nice(task: Struct) -> int:
 
 
 def times(image: Image, thread: Struct, members: list[Struct]) -> list[int]:
-    """utime, stime, cutime and cstime of NT_PRSTATUS, in the kernel's unit (nanoseconds since 4.11).
+    """utime, stime, cutime and cstime of NT_PRSTATUS, in nanoseconds.
 
     Args:
         members: the threads of its group; for the leader the times of all count, and of those that have exited.
@@ -99,7 +99,18 @@ def times(image: Image, thread: Struct, members: list[Struct]) -> list[int]:
     leads = thread["group_leader"] == thread.address
     counted = [*members, signal] if leads else [thread]
     times = [sum(each[name] for each in counted) for name in ("utime", "stime")]
-    return [time % (1 << 64) for time in (*times, signal["cutime"], signal["cstime"])]
+    unit = _time_unit(image)
+    return [time * unit % (1 << 64) for time in (*times, signal["cutime"], signal["cstime"])]
+
+
+def _time_unit(image: Image) -> int:
+    """Nanoseconds in what tasks count: one since 4.11, ticks before.
+
+    No struct tells which; kernels before NT_FILE (3.7) count ticks for certain.
+    """
+    if image.has("elf_note_info.files") or not image.has("tick_nsec"):
+        return 1
+    return image.memory.integer(image.symbol("tick_nsec"), image.pointer_size)
 
 
 def find(image: Image, selectors: list[str]) -> list[tuple[Struct, Struct]]:

@@ -14,6 +14,7 @@ from gcoretools.kernel.core_rules import ELF_MAGIC
 from gcoretools.kernel.image import Image
 from gcoretools.kernel.page_state import DATA, WITH_BYTES, ZERO
 from gcoretools.kernel.residence import Piece, Residence
+from gcoretools.kernel.steady import SteadyResidence
 from gcoretools.kernel.swap.swap import Swap
 from gcoretools.records import DATA_LIMIT, Done, Extent, Pages, Process, Record, Unread, Vma
 from gcoretools.sysroot.backing import Backed, Sysroot
@@ -72,7 +73,8 @@ class _Plan:
         self._rules = rules
         self._unread = unread
         self._chosen = from_kernel(process.coredump_filter) if chosen is None else chosen
-        self._residence = Residence(image, process, swap)
+        kind = SteadyResidence if image.dump.moving else Residence
+        self._residence = kind(image, process, swap)
         self._vmas: list[Vma] = []
         self._chain = Backed(image, self._residence, self._vmas, sysroot) if sysroot else self._residence
         self.data = self.zero = 0

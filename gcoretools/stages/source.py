@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from gcoretools.dumps import absolute, open_dump
+from gcoretools.dumps.verified import VerifiedDump
 from gcoretools.errors import LayoutError, StreamError
 from gcoretools.kernel.core_rules import core_rules
 from gcoretools.kernel.fast_path import SYSTEM_CALL
@@ -64,3 +65,8 @@ def from_header(header: Header, dump_path: str | None) -> Image:
     if dump_path:
         header.dump["path"] = absolute(dump_path)
     return Image(dump, kernel_from_plain(header.kernel))
+
+
+def verified(image: Image) -> Image:
+    """The same kernel, with every page of the dump tried before it is promised."""
+    return Image(VerifiedDump(image.dump), image.kernel)

@@ -38,7 +38,7 @@ class Tasks:
                 found = True
                 yield from self.group(leader, leader)
         if comm is not None and not found:
-            raise SelectorError(f"no thread group is named {comm!r} (gc-tasks lists all)")
+            raise SelectorError(f"no thread group is named {comm!r} (gc-tasks -a lists all)")
 
     def selected(self, selectors: list[str]) -> Iterator[Record]:
         """The thread groups that selectors name, in their order; none: the current task's.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -94,7 +95,7 @@ class Backed:
     Args:
         image: the kernel.
         residence: of the process.
-        vmas: all its mappings.
+        vmas: all its mappings, when the first piece is asked for.
         sysroot: where files are looked for.
 
     Attributes:
@@ -127,9 +128,17 @@ class Backed:
     def _number(self, vma: Vma) -> int | None:
         key = vma.mapping, vma.name
         if key not in self._numbers:
-            held = Held(self._image, self._residence, [each for each in self._vmas if _key(each) == key])
+            held = Held(self._image, self._residence, self._by_file[key])
             self._numbers[key] = self._sysroot.number(key, held)
         return self._numbers[key]
+
+    @cached_property
+    def _by_file(self) -> dict[Key, list[Vma]]:
+        """The mappings of each file; gathered when all are known."""
+        found: dict[Key, list[Vma]] = {}
+        for vma in self._vmas:
+            found.setdefault((vma.mapping, vma.name), []).append(vma)
+        return found
 
     def _from_file(self, vma: Vma, piece: Piece, number: int) -> Iterator[Piece]:
         """A piece whose pages are in a file: as far as that goes."""
@@ -143,10 +152,6 @@ class Backed:
         left = piece.size - (last - first << PAGE_SHIFT)
         if left:
             yield Piece(piece.start + piece.size - left, left, piece.state, piece.places[:0])
-
-
-def _key(vma: Vma) -> Key:
-    return vma.mapping, vma.name
 
 
 def _stands_in_file(vma: Vma, piece: Piece) -> bool:

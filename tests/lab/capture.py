@@ -57,7 +57,8 @@ def recipe(boot: Boot, variant: Variant) -> str:
     return hashlib.sha256("\0".join(words).encode()).hexdigest()[:12]
 
 
-def _fresh_disk(path: Path) -> Path:
+def fresh_disk(path: Path) -> Path:
+    """An empty disk."""
     with path.open("wb") as disk:
         disk.truncate(DISK)
     return path
@@ -117,8 +118,8 @@ def make(boot: Boot, variant: Variant, work: Path) -> None:
     with scratch(work / "scratch") as rough:
         build(boot, variant.programs, variant.modules, rough / "root", rough / "initrd")
         if variant.ending == "panic":
-            _put_capture_kernel(boot, rough)
-        disks = [_fresh_disk(rough / "vda"), _fresh_disk(rough / "vdb")]
+            put_capture_kernel(boot, rough)
+        disks = [fresh_disk(rough / "vda"), fresh_disk(rough / "vdb")]
         if variant.disk:
             build_disk(rough / "root" / MOUNTED, disks[1])
         with Machine(arguments(variant, boot.vmlinuz, rough / "initrd", disks), work, variant.qemu) as machine:
@@ -138,7 +139,7 @@ def make(boot: Boot, variant: Variant, work: Path) -> None:
     (work / "versions").write_text(boot.versions)
 
 
-def _put_capture_kernel(boot: Boot, rough: Path) -> None:
+def put_capture_kernel(boot: Boot, rough: Path) -> None:
     """The kernel and the archive go into the archive, for kexec_file_load(2)."""
     shutil.copy(rough / "initrd", rough / "root/initrd")
     shutil.copy(boot.vmlinuz, rough / "root/kernel")

@@ -36,6 +36,9 @@ PROGRAMS_OF = {
 GUEST_SWAP = GUEST.with_name("guest_swap")
 GCTEST_SWAP = ("../guest_swap/swap.c", *(s for s in GCTEST if s != "main.c"))
 PROGRAMS_OF["swap"] = {"gctest": (GCTEST_SWAP, STATIC), "pack": PROGRAMS["pack"]}
+GUEST_SWAPBENCH = GUEST.with_name("guest_swapbench")
+GCTEST_SWAPBENCH = ("../guest_swapbench/big.c", *GCTEST_SWAP[1:])
+PROGRAMS_OF["swapbench"] = {"gctest": (GCTEST_SWAPBENCH, STATIC), "pack": PROGRAMS["pack"]}
 # 32-bit programs on a machine that one of them panics.
 GUEST_PANIC32 = GUEST.with_name("guest_panic32")
 GCTEST_PANIC32 = ("../guest_panic32/panic32.c", *GCTEST_IA32)
@@ -53,6 +56,15 @@ PROGRAMS_OF["i386"] = {
 GUEST_DISK = GUEST.with_name("guest_disk")
 GCTEST_DISK = ("../guest_disk/launch.c", *(s for s in GCTEST if s != "main.c"))
 PROGRAMS_OF["disk"] = {"gctest": (GCTEST_DISK, STATIC), "pack": PROGRAMS["pack"]}
+# Roles about pages that are not in the page table, and about each bit of the filter.
+GUEST_PAGES = GUEST.with_name("guest_pages")
+GCTEST_PAGES = (
+    "../guest_pages/pages.c", "../guest_pages/many.c", *(s for s in GCTEST if s not in ("main.c", "memory.c")),
+)  # fmt: skip
+PROGRAMS_OF["pages"] = PROGRAMS | {
+    "gctest": (GCTEST_PAGES, STATIC),
+    "gctest-dynamic": (GCTEST_PAGES, ("-fPIE", "-pie")),
+}
 # The folders beside GUEST that each of them takes sources from.
 SOURCES_OF = {
     "ia32": (GUEST32,),
@@ -60,7 +72,9 @@ SOURCES_OF = {
     "segments": (GUEST32,),
     "i386": (GUEST32, GUEST_I386),
     "disk": (GUEST_DISK,),
+    "pages": (GUEST_PAGES,),
     "swap": (GUEST_SWAP,),
+    "swapbench": (GUEST_SWAP, GUEST_SWAPBENCH),
 }
 FOLDERS = ("bin", "dev", "proc", "sys", "tmp", "cores", "facts", "files", "modules", "lib64")
 

@@ -13,6 +13,10 @@ EVERYBODY = (
 )  # fmt: skip
 # Where every program is a 32-bit one.
 IA32 = ("threads", "zleader", "memory", "dynamic", "namespaced", "forked", "stopped", "spin")
+SWAPPED_OUT = ("big-lzo-rle", "big-zstd")  # 100,000 pages each
+# The filter of each process is in its name; `dynamic` has that of ELF headers, `cached` all bits.
+FILTERS = ("filter-00", *(f"filter-{1 << bit:02x}" for bit in range(7)), "dynamic", "cached")
+MANY = ("sparse", "sparse-file", "mappings-10000", "mappings-100000")
 CROWDS = ("crowd-1000", "crowd-10000")  # so many threads
 # The kernels of `make test`, for what differs most between them.
 QUICK = ("6.1", "6.12")
@@ -97,7 +101,7 @@ _ROWS = (
         quick=("7.2",),
     ),
     Variant("swapdisk", roles=("disk-vdb",), **SWAPPING, kept_disk=64 << 20),
-    Variant("zswap", roles=("zswap-vdb",), **SWAPPING, kept_disk=64 << 20, kernels=ZSWAP, quick=ZSWAP),
+    Variant("zswap", roles=("zswap-vdb",), **SWAPPING, kept_disk=64 << 20, kernels=ZSWAP, quick=ZSWAP[:1]),
     # 32-bit kernels, with PAE and without, on a 32-bit CPU and on a 64-bit one. Above 896 MiB is highmem: the
     # pages of processes come from there first.
     Variant(
@@ -121,8 +125,33 @@ _ROWS = (
     ),
     # Their caches are dropped: what they do not use is on the disk alone.
     Variant("disk", roles=(*ON_DISK, "drop"), formats=("elf",), programs="disk", disk=True),
+    # Each bit of the filter by itself, and pages that are in no page table.
+    Variant("pages", roles=FILTERS, memory=448, formats=("elf",), programs="pages"),
+    Variant(
+        "huge1g",
+        roles=("huge1g",),
+        ending="facts",
+        memory=2304,
+        append="nokaslr hugepagesz=1G hugepages=1",
+        formats=("elf",),
+        programs="pages",
+        kernels=("6.1", "7.2"),  # the caches of hugetlbfs count in huge pages, and in pages (6.7)
+        quick=(),
+    ),
+    Variant("many", roles=MANY, ending="facts", memory=768, formats=("elf",), programs="pages", kernels=("6.1",)),
     Variant("traced", roles=("traced",), ending="facts", formats=("elf",)),
     Variant("crowd", roles=CROWDS, ending="facts", memory=1536, formats=("elf",), kernels=("6.1",)),
     Variant("bench", roles=("bench",), ending="facts", memory=2560, formats=("elf",), kernels=("6.1",)),
+    Variant(
+        "swapbench",
+        roles=SWAPPED_OUT,
+        ending="facts",
+        memory=1280,
+        formats=("elf",),
+        programs="swapbench",
+        modules="swap",
+        kernels=("6.1",),
+        quick=(),
+    ),
 )
 VARIANTS = {variant.name: variant for variant in _ROWS}

@@ -16,15 +16,18 @@ from gcoretools.dumps import open_dump
 from gcoretools.errors import GcoreError
 from gcoretools.kernel.core_rules import core_rules
 from gcoretools.kernel.image import Image
+from gcoretools.kernel.page_state import STORED
+from gcoretools.kernel.swap.swap import Swap
 from gcoretools.records import Process
 from gcoretools.stages.elf import write_cores
 from gcoretools.stages.maps import add_mappings
 from gcoretools.stages.pages import add_pages
 from gcoretools.stages.regs import Recovery, add_registers
 from gcoretools.stages.tasks import Tasks
-from tests.fake_kernel import FakeKernel, Object
+from tests.fake_kernel import FakeKernel, FakeProcess, Object
 from tests.fake_layout import MODERN
 from tests.fake_machine import describe
+from tests.fake_swap import FakeSwap, deflated, swap_entries
 from tests.written_streams import header, packed, read, wires
 
 # No stage needs so long for a dump of some pages, in seconds.
@@ -40,9 +43,28 @@ VALUES = st.sampled_from(
 def kernel_of(old: bool) -> FakeKernel:
     """The fake machine's kernel, or one of before the maple tree, written but not yet a file."""
     kernel = FakeKernel(cpus=2, without=MODERN if old else ())
-    describe(kernel)
+    cat = describe(kernel)
+    if not old:
+        swap_out(kernel, cat)
     kernel.finish()
     return kernel
+
+
+def swap_out(kernel: FakeKernel, cat: FakeProcess) -> None:
+    """A mapping whose pages are in zram, in zswap, and in the swap cache."""
+    swap = FakeSwap(kernel)
+    zram, area = swap.zram("/dev/zram0", 64, ("deflate", "842")), swap.area("/dev/vdb", 64)
+    zram.put(1, deflated(b"in zram" * 585 + b"!"))
+    zram.put(2, bytes(4096))
+    zram.put_same(3, 0x1234)
+    clusters = kernel.new(
+        "swap_cluster_info", table=kernel.store(bytes(8 * 4) + (5 << 2 | 2).to_bytes(8, "little"))
+    )
+    area["cluster_info"] = clusters
+    swap.zswap(area, {1: deflated(bytes(4096)), 2: 0x5678}, allocator="zsmalloc", compressor="deflate")
+    cat.map(0x7FFE10000000, 8, 0x73, written=True)
+    for number, (kind, offset) in enumerate([(0, 1), (0, 2), (0, 3), (1, 1), (1, 2), (1, 3), (1, 4)]):
+        cat.tables.put(0x7FFE10000000 + number * 4096, kind << 59 | (~offset & (1 << 50) - 1) << 9)
 
 
 KERNELS = {"new": kernel_of(old=False), "old": kernel_of(old=True)}
@@ -114,6 +136,9 @@ def outcome(kernel: FakeKernel, folder: Path) -> None:
 def test_without_damage_the_cores_are_made(name: str, tmp_path: Path) -> None:
     kernel = KERNELS[name]
     image = Image(open_dump(kernel.write_dump(tmp_path / "vmcore")), kernel.kernel())
+    if name == "new":
+        for area in (0, 1):
+            assert Swap(image).locate(swap_entries(area, 1, 2))[0].tolist() == [STORED] * 2
     for pid in ("101", "200"):
         take_out(image, tmp_path, [pid])
         (tmp_path / "core").unlink()

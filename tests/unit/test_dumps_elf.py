@@ -98,6 +98,16 @@ def test_memsz_beyond_filesz_is_told_as_the_reason(tmp_path: Path) -> None:
     assert "pages left out" in dump.absent_reason
 
 
+def test_segments_that_share_the_file_over_and_over(tmp_path: Path) -> None:
+    path = write_elf(tmp_path / "vmcore", PAGES, segments=[(1, 40), (2, 40), (3, 40), (4, 40)])
+    raw = bytearray(path.read_bytes())
+    for row in range(1, 5):
+        raw[64 + 56 * row + 8 : 64 + 56 * row + 16] = (64 + 56 * 5).to_bytes(8, "little")
+    path.write_bytes(raw[: 64 + 56 * 5 + 40 * PAGE_SIZE])
+    with pytest.raises(DumpError, match="the segments share the bytes of the file"):
+        open_dump(path)
+
+
 @pytest.mark.parametrize("bits", [64, 32])
 def test_an_incomplete_dump_has_what_was_written(tmp_path: Path, bits: int) -> None:
     path = write_elf(tmp_path / "vmcore", PAGES, NOTES, bits=bits, flags=1)

@@ -176,3 +176,13 @@ def test_kernels_whose_mounts_are_vfsmounts(tmp_path: Path) -> None:
         mount.mount["mnt"] = mount.top
     root = Root(kernel.root.mount.address, kernel.root.top.address)
     assert name(kernel, home.file("user/x"), tmp_path, root) == "/home/user/x"
+
+
+def test_a_root_before_it_was_a_path(tmp_path: Path) -> None:
+    """Until 2.6.25: its mount and its dentry each for itself."""
+    kernel = FakeKernel(cpus=1, without=("fs_struct.root",))
+    cat = kernel.process(100, "cat")
+    kernel.extend(fs_struct__root=8, fs_struct__rootmnt=8)
+    cat["fs"] = kernel.new("fs_struct", root=0x1000, rootmnt=0x2000)
+    image = kernel.image(tmp_path)
+    assert process_root(image, image.struct("task_struct", cat.address)) == Root(0x2000, 0x1000)

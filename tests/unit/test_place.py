@@ -9,13 +9,15 @@ import pytest
 from gcoretools.arch import x86_64
 from gcoretools.dumps import PAGE_SIZE, Dump, open_dump
 from gcoretools.errors import LayoutError
+from gcoretools.layout.isf import Isf
 from gcoretools.layout.layout import Layout, Member
 from gcoretools.layout.place import find_kernel
 from gcoretools.layout.resolve import resolve_kernel
 from gcoretools.layout.symbol_file import SymbolFile
 from gcoretools.layout.vmlinux import Vmlinux
 from tests.written_dumps import write_elf
-from tests.written_kernel import RELEASE, WrittenKernel
+from tests.written_isf import write_isf
+from tests.written_kernel import KASLR, RELEASE, WrittenKernel
 
 BASE = 0x1000000
 IMAGE = x86_64.START_KERNEL_MAP + 0x400000
@@ -110,3 +112,25 @@ def test_an_architecture_that_is_not_read(tmp_path: Path, given: SymbolFile) -> 
     layout = replace(LAYOUT, members=LAYOUT.members | {"list_head.next": Member(0, 2)})
     with pytest.raises(LayoutError, match="pointers of 2 bytes"):
         find_kernel(without_table(tmp_path / "vmcore", 1 << 40), layout, given)
+
+
+def test_an_isf_file_is_remembered_by_its_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a dump without VMCOREINFO says comes out of the cache as it came out of the file."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    written = WrittenKernel(described=False)
+    dump = open_dump(written.dump(tmp_path / "vmcore"))
+    found = resolve_kernel(dump, written.vmlinux(tmp_path), use_cache=False)
+    symbols = found.layout.symbols
+    linked = {name: at - KASLR if at >= x86_64.START_KERNEL_MAP else at for name, at in symbols.items()}
+    path = write_isf(tmp_path / "types.json", replace(found.layout, symbols=linked))
+    first = resolve_kernel(dump, path)
+    assert (first.layout.symbols, first.types_from) == (symbols, f"ISF of {path}")
+    same = {name for name, member in found.layout.members.items() if first.layout.members.get(name) == member}
+    assert found.layout.members.keys() - same <= {"file.f_path"}  # a struct here, of another size
+    kept = [entry.name for entry in (tmp_path / "cache/gcoretools").iterdir() if "-isf-" in entry.name]
+    assert len(kept) == 1
+    monkeypatch.setattr(Isf, "structs", lambda *_: pytest.fail("the file was read again"))
+    assert resolve_kernel(dump, path) == first
+    path.write_text(path.read_text() + " ")
+    with pytest.raises(pytest.fail.Exception, match="read again"):
+        resolve_kernel(dump, path)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import random
-import zlib
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from gcoretools.dumps import PAGE_SIZE
@@ -15,24 +13,14 @@ from gcoretools.kernel.page_state import DATA, STORED, SWAPPED, ZERO
 from gcoretools.kernel.swap.swap import Swap
 from gcoretools.paging import Words
 from tests.fake_kernel import FakeKernel
-from tests.fake_swap import FORMS, PAGE_FLAG_UPTODATE, FakeSwap, FakeZram
+from tests.fake_swap import FORMS, PAGE_FLAG_UPTODATE, FakeSwap, FakeZram, deflated, swap_entries
 
 RANDOM = random.Random(4)
-
-
-def deflated(page: bytes) -> bytes:
-    """As the kernel's crypto does it: no header, a window of 2 KiB."""
-    packer = zlib.compressobj(9, zlib.DEFLATED, -11)
-    return packer.compress(page) + packer.flush()
 
 
 def page_of(random_bytes: int) -> bytes:
     """A page that compresses to a little more than so many bytes."""
     return (RANDOM.randbytes(random_bytes) + b"gcoretools " * 400)[:PAGE_SIZE]
-
-
-def entries(area: int, *offsets: int) -> Words:
-    return np.array([area << 58 | offset for offset in offsets], np.uint64)
 
 
 def places(swap: Swap, wanted: Words) -> tuple[list[int], Words]:
@@ -59,7 +47,7 @@ def test_pages_of_all_sizes(zram: FakeZram, tmp_path: Path) -> None:
     for number, page in enumerate(pages):
         zram.put(number + 1, deflated(page))
     swap = Swap(zram.swap.kernel.image(tmp_path))
-    wanted = entries(0, *range(1, len(pages) + 1))
+    wanted = swap_entries(0, *range(1, len(pages) + 1))
     states, found = places(swap, wanted)
     assert states == [STORED] * len(pages)
     assert bytes(swap.read(found)) == b"".join(pages)
@@ -70,7 +58,7 @@ def test_the_order_is_the_askers(zram: FakeZram, tmp_path: Path) -> None:
     for offset, page in pages.items():
         zram.put(offset, deflated(page))
     swap = Swap(zram.swap.kernel.image(tmp_path))
-    wanted = entries(0, 77, 5, 9, 5)
+    wanted = swap_entries(0, 77, 5, 9, 5)
     assert bytes(swap.read(places(swap, wanted)[1])) == pages[77] + pages[5] + pages[9] + pages[5]
 
 
@@ -79,7 +67,7 @@ def test_same_filled_and_incompressible(zram: FakeZram, tmp_path: Path) -> None:
     zram.put_same(1, 0x1122334455667788)
     zram.put(2, noise)
     swap = Swap(zram.swap.kernel.image(tmp_path))
-    states, found = places(swap, entries(0, 1, 2, 3))
+    states, found = places(swap, swap_entries(0, 1, 2, 3))
     assert states == [STORED] * 3  # the third was never written: zram reads zeros
     assert bytes(swap.read(found)) == bytes.fromhex("8877665544332211") * 512 + noise + bytes(PAGE_SIZE)
 
@@ -91,7 +79,7 @@ def test_compressors_by_priority(tmp_path: Path) -> None:
     zram.put(1, deflated(page), priority=1)
     zram.put(2, b"whatever", priority=0)
     swap = Swap(swap_of.kernel.image(tmp_path))
-    states, found = places(swap, entries(0, 1, 2))
+    states, found = places(swap, swap_entries(0, 1, 2))
     assert states[0] == STORED
     assert "842" in swap.reasons[states[1]]
     assert "/dev/zram0" in swap.reasons[states[1]]
@@ -106,7 +94,7 @@ def test_what_is_written_back_or_not_in_the_dump(zram: FakeZram, tmp_path: Path)
     coded = int.from_bytes(kernel.read(lost, 8), "little")
     kernel.memory.excluded.add(coded >> 24)
     swap = Swap(kernel.image(tmp_path))
-    states, _ = places(swap, entries(0, 1, 2))
+    states, _ = places(swap, swap_entries(0, 1, 2))
     assert "written back" in swap.reasons[states[0]]
     assert "not in the dump" in swap.reasons[states[1]]
 
@@ -114,7 +102,7 @@ def test_what_is_written_back_or_not_in_the_dump(zram: FakeZram, tmp_path: Path)
 def test_corrupt_data_is_told_with_its_place(zram: FakeZram, tmp_path: Path) -> None:
     zram.put(1, b"\xff" * 100)
     swap = Swap(zram.swap.kernel.image(tmp_path))
-    _, found = places(swap, entries(0, 1))
+    _, found = places(swap, swap_entries(0, 1))
     with pytest.raises(KernelDataError, match="/dev/zram7: a page compressed with deflate: "):
         swap.read(found)
 
@@ -138,7 +126,7 @@ def test_an_old_module_without_types(tmp_path: Path) -> None:
         words = swap_of.keep(block), len(block), 0x1234567890
         kernel.write(table + 24 * (number + 1), b"".join(each.to_bytes(8, "little") for each in words))
     swap = Swap(kernel.image(tmp_path))
-    states, found = places(swap, entries(0, 1, 2, 3))
+    states, found = places(swap, swap_entries(0, 1, 2, 3))
     assert states == [STORED] * 3
     assert bytes(swap.read(found)) == b"".join(pages)
 
@@ -146,7 +134,7 @@ def test_an_old_module_without_types(tmp_path: Path) -> None:
 def test_a_zram_of_another_disk_is_none(zram: FakeZram, tmp_path: Path) -> None:
     zram.zram["disk"] = 0x1234
     swap = Swap(zram.swap.kernel.image(tmp_path))
-    states, _ = places(swap, entries(0, 1))
+    states, _ = places(swap, swap_entries(0, 1))
     assert swap.reasons[states[0]] == "swapped out to /dev/zram7"
 
 
@@ -158,7 +146,7 @@ def test_the_swap_cache_comes_first(zram: FakeZram, tmp_path: Path) -> None:
     for offset in (1, 2, 3):
         zram.put_same(offset, 9)
     swap = Swap(fake.kernel.image(tmp_path))
-    states, found = places(swap, entries(0, 1, 2, 3))
+    states, found = places(swap, swap_entries(0, 1, 2, 3))
     assert states == [DATA, STORED, STORED]
     assert found.tolist()[0] == fresh
 
@@ -177,7 +165,7 @@ def test_large_folios_in_the_swap_cache(tmp_path: Path) -> None:
     fake.cached(area, dict.fromkeys(range((2 << 14) + 8, (2 << 14) + 12), head), part=2)
     swap = Swap(fake.kernel.image(tmp_path))
     for part in (1, 2):
-        states, found = places(swap, entries(0, *((part << 14) + n for n in (9, 11, 8))))
+        states, found = places(swap, swap_entries(0, *((part << 14) + n for n in (9, 11, 8))))
         assert states == [DATA] * 3
         assert found.tolist() == [frames[1], frames[3], frames[0]]
 
@@ -213,7 +201,7 @@ def test_swap_tables(by_frame: bool, tmp_path: Path) -> None:
         area["zeromap"] = kernel.alloc(256)
         kernel.write(area["zeromap"] + 701 // 8, bytes([1 << 701 % 8]))
     swap = Swap(kernel.image(tmp_path))
-    states, found = places(swap, entries(0, 601, 600, 700, 701, 1600))
+    states, found = places(swap, swap_entries(0, 601, 600, 700, 701, 1600))
     assert states[:2] == [DATA, DATA]
     assert found.tolist()[:2] == [frames[1], frames[0]]
     assert states[3] == ZERO
@@ -226,6 +214,6 @@ def test_areas_that_are_not_there(tmp_path: Path) -> None:
     fake.area("/swap/file", 64)
     swap = Swap(fake.kernel.image(tmp_path))
     assert {number: area.name for number, area in swap.areas.items()} == {1: "/swap/file"}
-    states, _ = places(swap, entries(0, 1))
+    states, _ = places(swap, swap_entries(0, 1))
     assert states == [SWAPPED]
     assert Swap(FakeKernel().image(tmp_path)).areas == {}

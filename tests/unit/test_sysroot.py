@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from gcoretools.kernel.page_state import IN_FILE
 from gcoretools.kernel.path import Paths, Root
 from gcoretools.kernel.residence import Residence
 from gcoretools.kernel.vma import Mappings
+from gcoretools.records import Vma
 from gcoretools.sysroot import backing
 from gcoretools.sysroot.backing import Backed, Sysroot
 from tests.fake_kernel import FakeKernel
@@ -233,3 +235,24 @@ def test_files_of_other_kinds_of_memory_are_left_alone(tmp_path: Path) -> None:
     machine.cache = FakeCache(machine.cache.pages, machine.file, "tmpfs", size=len(machine.content))
     assert set(machine.seen().values()) == {page_state.ZERO}
     assert machine.refused == machine.taken == []
+
+
+class Counted(list[Vma]):
+    """Mappings that count how often all of them were looked through."""
+
+    looks = 0
+
+    def __iter__(self) -> Iterator[Vma]:
+        self.looks += 1
+        return super().__iter__()
+
+
+def test_many_files_are_not_looked_for_in_all_mappings(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    backed = machine.backed()
+    many = Counted(replace(machine.vmas[0], name=f"/lib/{i}") for i in range(500))
+    other = Backed(backed._image, backed._residence, many, backed._sysroot)
+    for i in range(500):
+        assert IN_FILE not in {piece.state for piece in other.pieces(many[i], PAGE_SIZE * 2)}
+    assert many.looks == 1
+    assert len(machine.refused) == 500

@@ -234,3 +234,15 @@ def test_the_last_cpu(tmp_path: Path) -> None:
     kernel = FakeKernel(without=("task_struct.cpu",))
     image = kernel.image(tmp_path)
     assert task.last_cpu(image, image.struct("task_struct", kernel.init.address)) == 0
+
+
+@pytest.mark.parametrize(("without", "unit"), [((), 1), (("elf_note_info",), 4_000_000)])
+def test_times_that_are_counted_in_ticks(tmp_path: Path, without: tuple[str, ...], unit: int) -> None:
+    kernel = FakeKernel(without=without)
+    kernel.symbol("tick_nsec", 8, 4_000_000)
+    cat = kernel.process(100, "cat")
+    worker = cat.thread(101, "worker")
+    worker["utime"], worker["stime"] = 7, 5
+    image = kernel.image(tmp_path)
+    thread = image.struct("task_struct", worker.address)
+    assert task.times(image, thread, [thread]) == [7 * unit, 5 * unit, 0, 0]

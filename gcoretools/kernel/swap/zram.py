@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,22 +49,12 @@ class Layout:
     priority: int | None
 
 
-# Of modules before 5.11 (36e68442d1af) the dump has no types: struct zram as 5.4 to 5.10 have it. With memory
-# tracking, each entry of the table has a time, too.
-_OLD = Layout(
-    table=0,
-    disk=24,
-    entry=24,
-    handle=0,
-    flags=8,
-    flags_size=8,
-    size_bits=24,
-    same=25,
-    written_back=26,
-    priority=None,
-)
-_OLD_ENTRIES = (24, 16)
-_OLD_COMP, _OLD_NAME = 16, 8
+# Of modules before 5.11 (36e68442d1af), and of kernels without BTF, the dump has no types: struct zram as 5.4
+# to 6.1 have it begins with pointers to its table, its zs_pool, its zcomp and its disk; an entry of the table has
+# two words, and with memory tracking a time of 8 bytes. Flags stand above this many bits of its size.
+_OLD_COMP, _OLD_DISK, _OLD_NAME = 2, 3, 1
+_OLD_TIMES = (8, 0)
+_OLD_SIZE_BITS = (24, 13)
 
 
 class Zram:
@@ -124,9 +115,9 @@ class Zram:
         return _slots(self._image, self._layout, self._table, offsets)
 
     def _proven(self, offsets: Words) -> Layout:
-        """The size of a table's entry with which every entry makes sense."""
-        for size in _OLD_ENTRIES:
-            layout = replace(self._layout, entry=size)
+        """The old layout with which every entry makes sense."""
+        for time, size_bits in product(_OLD_TIMES, _OLD_SIZE_BITS):
+            layout = _old(self._image.pointer_size, time, size_bits)
             slots = _slots(self._image, layout, self._table, offsets)
             used = slots.same | slots.written_back | (slots.size > 0)
             if (~slots.held | used & (slots.size <= PAGE_SIZE)).all():
@@ -142,8 +133,9 @@ class Zram:
             at = [self._zram + where.offset + n * image.pointer_size for n in range(count)]
             return [self._name(image.pointer(each)) for each in at]
         known = image.has("zram.comp", "zcomp.name")
-        comp = image.member("zram.comp").offset if known else _OLD_COMP
-        name = image.member("zcomp.name").offset if known else _OLD_NAME
+        word = image.pointer_size
+        comp = image.member("zram.comp").offset if known else _OLD_COMP * word
+        name = image.member("zcomp.name").offset if known else _OLD_NAME * word
         return [self._name(image.pointer(image.pointer(self._zram + comp) + name))]
 
     def _name(self, address: int) -> str:
@@ -188,9 +180,25 @@ def _slots(image: Image, layout: Layout, table: int, offsets: Words) -> Slots:
     return Slots(held, same & ~written_back, written_back, handle, size, priority)
 
 
+def _old(word: int, time: int, size_bits: int) -> Layout:
+    """Where a zram without types keeps things, by the size of a word in bytes."""
+    return Layout(
+        table=0,
+        disk=_OLD_DISK * word,
+        entry=2 * word + time,
+        handle=0,
+        flags=word,
+        flags_size=word,
+        size_bits=size_bits,
+        same=size_bits + 1,
+        written_back=size_bits + 2,
+        priority=None,
+    )
+
+
 def _layout(image: Image) -> Layout:
     if not image.has("zram.table"):
-        return _OLD
+        return _old(image.pointer_size, _OLD_TIMES[0], _OLD_SIZE_BITS[0])
     flags = image.member("zram_table_entry.flags")
     if image.size("zram_table_entry") > ENTRY_LIMIT:
         raise LayoutError("struct zram_table_entry is larger than it can be")

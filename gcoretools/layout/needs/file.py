@@ -23,7 +23,8 @@ MEMBERS: tuple[Need, ...] = (
     maybe("mount.mnt"),  # 7d6fec45a5131 (3.3) took the rest out of struct vfsmount
     need("mount.mnt_parent", "vfsmount.mnt_parent"),
     need("mount.mnt_mountpoint", "vfsmount.mnt_mountpoint"),
-    maybe("fs_struct.root"),
+    maybe("fs_struct.root"),  # a struct path since 6ac08c39a16f (2.6.25); a dentry before, with
+    maybe("fs_struct.rootmnt"),
     maybe("path.mnt"),
     maybe("path.dentry"),
 )

@@ -78,5 +78,6 @@ CONSTANTS: tuple[Need, ...] = (
 
 SYMBOLS: tuple[Need, ...] = (
     need("init_task"),
+    maybe("tick_nsec"),
     maybe("compat_elf_format", "elf32_format"),  # its processes get 32-bit cores; the older one until 2.6.25
 )

@@ -132,13 +132,16 @@ static size_t swapped(const char *at, size_t size)
     return count;
 }
 
-static char *page_out(const char *name, size_t pages, int flags)
+static char *page_out(const char *name, size_t pages, int flags, int advice)
 {
     size_t size = pages * PAGE, before = 0, count = 0;
-    char *at = mmap(NULL, size, PROT_READ | PROT_WRITE, flags | MAP_ANONYMOUS, -1, 0);
-    if (at == MAP_FAILED)
+    char *room = mmap(NULL, size + 2 * HUGE, PROT_READ | PROT_WRITE, flags | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (room == MAP_FAILED)
         die(name);
-    madvise(at, size, MADV_NOHUGEPAGE);
+    char *at = (char *)(((uint64_t)room + 2 * HUGE - 1) / HUGE * HUGE);
+    munmap(room, at - room);
+    munmap(at + size, room + 2 * HUGE - at);
+    madvise(at, size, advice);
     for (size_t i = 0; i < pages; i++)
         fill(at + i * PAGE, i);
     for (int tries = 0; tries < 40 && (tries < 4 || count > before); tries++) {
@@ -212,8 +215,9 @@ static void run_swap(const struct role *role)
     if (swapon(device, SWAP_FLAG_PREFER | priority))
         die(device);
     fact_text("device", device);
-    char *at = page_out("private", 1536, MAP_PRIVATE);
-    page_out("shared", 768, MAP_SHARED);
+    char *at = page_out("private", 1536, MAP_PRIVATE, MADV_NOHUGEPAGE);
+    page_out("shared", 768, MAP_SHARED, MADV_NOHUGEPAGE);
+    page_out("thp", HUGE / PAGE, MAP_PRIVATE, MADV_HUGEPAGE);
     if (strncmp(role->name, "zram", 4))
         squeeze();
     share(at + 1024 * PAGE, 128);
