@@ -32,6 +32,7 @@ Usage:
 Does in one process what `gc-maps VMCORE SELECTOR... | gc-pages | gc-elf -o core.%p` does, and writes the same
 files: one for each SELECTOR in the order given, each told when it is whole. On a terminal: with a progress bar.
 
+VMCORE is a dump; of a split one all its parts, with commas between them; or /proc/kcore, the running kernel.
 SELECTOR is a decimal PID (of any thread) or the hexadecimal address of a task_struct; that thread comes first in
 the core. None: the task that panicked, else the one that was running on CPU 0. The first one that fails ends
 the command; what was saved before stays.

@@ -20,6 +20,7 @@ Usage:
 Reads the dump VMCORE, or else a stream from gc-tasks on standard input, and adds a `vma` record for each
 mapping. On a terminal: a table.
 
+VMCORE is a dump; of a split one all its parts, with commas between them; or /proc/kcore, the running kernel.
 SELECTOR is a decimal PID (of any thread) or the hexadecimal address of a task_struct. None: the task that
 panicked, else the one that was running on CPU 0.
 

@@ -21,6 +21,7 @@ Usage:
 Reads the dump VMCORE, or else a stream on standard input (of gc-tasks, gc-maps or gc-pages), and adds a `regs`
 record behind each thread. On a terminal: the registers of every thread, and where they came from.
 
+VMCORE is a dump; of a split one all its parts, with commas between them; or /proc/kcore, the running kernel.
 SELECTOR is a decimal PID (of any thread) or the hexadecimal address of a task_struct. None: the task that
 panicked, else the one that was running on CPU 0.
 

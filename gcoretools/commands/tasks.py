@@ -20,6 +20,7 @@ Usage:
 On a terminal: a table as crash's ps prints it, a line for each thread group, `>` before those that were
 running. Into a pipe or a file: a stream of `process` and `thread` records for gc-maps, gc-regs and gc-cat.
 
+VMCORE is a dump; of a split one all its parts, with commas between them; or /proc/kcore, the running kernel.
 SELECTOR is a decimal PID (of any thread) or the hexadecimal address of a task_struct. None: all processes.
 
 Options:
