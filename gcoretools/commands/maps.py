@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from gcoretools.commands import run
+from gcoretools.commands import options, run, streams
+from gcoretools.commands.options import Arguments
+from gcoretools.commands.report import Report
 from gcoretools.stages.maps import add_mappings
 from gcoretools.stages.tasks import Tasks
 
@@ -18,6 +20,7 @@ Usage:
 Reads the dump VMCORE, or else a stream from gc-tasks on standard input, and adds a `vma` record for each
 mapping. On a terminal: a table.
 
+VMCORE is a dump; of a split one all its parts, with commas between them; or /proc/kcore, the running kernel.
 SELECTOR is a decimal PID (of any thread) or the hexadecimal address of a task_struct. None: the task that
 panicked, else the one that was running on CPU 0.
 
@@ -41,11 +44,11 @@ def main(argv: list[str] | None = None) -> int:
     return run.main(USAGE, _maps, argv)
 
 
-def _maps(arguments: run.Arguments, report: run.Report) -> None:
-    header, image, records = run.opened(arguments, report)
+def _maps(arguments: Arguments, report: Report) -> None:
+    header, image, records = streams.opened(arguments, report)
     if records is None:
         records = Tasks(image).selected(arguments["SELECTOR"])
-    run.emit(header, add_mappings(records, image), report, run.head(arguments))
+    streams.emit(header, add_mappings(records, image), report, options.head(arguments))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from gcoretools.commands import run, show
+from gcoretools.commands import options, run, show, streams
+from gcoretools.commands.options import Arguments
+from gcoretools.commands.report import Report
 from gcoretools.errors import UsageError
 from gcoretools.stages.tasks import Tasks
 
@@ -18,6 +20,7 @@ Usage:
 On a terminal: a table as crash's ps prints it, a line for each thread group, `>` before those that were
 running. Into a pipe or a file: a stream of `process` and `thread` records for gc-maps, gc-regs and gc-cat.
 
+VMCORE is a dump; of a split one all its parts, with commas between them; or /proc/kcore, the running kernel.
 SELECTOR is a decimal PID (of any thread) or the hexadecimal address of a task_struct. None: all processes.
 
 Options:
@@ -41,8 +44,8 @@ def main(argv: list[str] | None = None) -> int:
     return run.main(USAGE, _tasks, argv)
 
 
-def _tasks(arguments: run.Arguments, report: run.Report) -> None:
-    header, image = run.from_dump(arguments, report)
+def _tasks(arguments: Arguments, report: Report) -> None:
+    header, image = streams.from_dump(arguments, report)
     tasks = Tasks(image)
     if arguments["SELECTOR"] and (arguments["--comm"] or arguments["-a"]):
         raise UsageError("--comm and -a choose among all tasks; they do not go with a SELECTOR")
@@ -53,8 +56,8 @@ def _tasks(arguments: run.Arguments, report: run.Report) -> None:
     if sys.stdout.isatty():
         show.tasks(records)
     else:
-        settings = run.head(arguments, comm=arguments["--comm"], kernel_threads=arguments["-a"])
-        run.emit(header, records, report, settings)
+        settings = options.head(arguments, comm=arguments["--comm"], kernel_threads=arguments["-a"])
+        streams.emit(header, records, report, settings)
 
 
 if __name__ == "__main__":

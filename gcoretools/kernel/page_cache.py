@@ -83,6 +83,8 @@ class PageCache:
         self._scale = 0 if _counts_pages(image) else self._huge_order
         self.size = -(-max(inode["i_size"], 0) // PAGE_SIZE)
         self.hole = ZERO if self._magic in IN_MEMORY else NOT_CACHED
+        if self._magic == TMPFS and _swapped_elsewhere(image, inode.address):
+            self.hole = SWAPPED
         self._is_xarray = image.has("xarray.xa_head")
         self._whole = self._mapping["nrpages"] << self._scale <= WINDOW
         self._low = self._high = 0
@@ -192,6 +194,14 @@ def _huge_order(image: Image, super_block: Struct) -> int:
     if not 0 < order <= HUGE_LIMIT:
         raise KernelDataError(f"hstate at {info['hstate']:#x}: huge pages of 1 << {order} pages cannot be")
     return order
+
+
+def _swapped_elsewhere(image: Image, inode: int) -> bool:
+    """Whether a tmpfs file has swapped pages of which its page cache does not tell: any hole may be one."""
+    if not image.has(*(f"shmem_inode_info.{name}" for name in ("vfs_inode", "swapped", "i_direct"))):
+        return False
+    info = image.struct("shmem_inode_info", inode - image.member("shmem_inode_info.vfs_inode").offset)
+    return info["swapped"] != 0
 
 
 def _counts_pages(image: Image) -> bool:

@@ -7,6 +7,10 @@ from pathlib import Path
 import pytest
 
 from gcoretools.dumps import open_dump
+from gcoretools.layout import sources
+from gcoretools.layout.machine import describe, locate
+from gcoretools.layout.place import find_kernel
+from gcoretools.layout.vmlinux import Vmlinux
 from tests.written_dumps import write_elf
 
 from . import pipeline
@@ -78,3 +82,13 @@ def test_one_moment_in_three_containers(captured: Capture, tmp_path: Path) -> No
         (tmp_path / name).mkdir()
         make_core(captured, dump, process, tmp_path / name)
         assert same_file(tmp_path / name / "core", tmp_path / "elf/core")
+
+
+@pytest.mark.lab("pae", "highmem")
+def test_the_kernel_is_found_without_vmcoreinfo(captured: Capture) -> None:
+    """By the vmlinux alone, wherever KASLR has put it."""
+    dump, vmlinux = open_dump(captured.vmcore), Vmlinux(captured.vmlinux())
+    info, linked = describe(dump), sources.from_file(vmlinux).layout
+    release, machine = find_kernel(dump, linked, vmlinux)
+    assert release == info.release
+    assert machine == locate(dump, info).told(linked.symbols["_stext"], info.symbols["_stext"])

@@ -46,7 +46,7 @@ def test_mappings_are_those_of_proc(captured: Capture, role: str, tmp_path: Path
     hold_mappings(captured, role, tmp_path)
 
 
-@pytest.mark.lab("ia32", "sysenter")
+@pytest.mark.lab("ia32", "sysenter", "pae", "highmem")
 @pytest.mark.parametrize("role", [role for role in IA32 if role != "zleader"])
 def test_mappings_of_32_bit_processes(captured: Capture, role: str, tmp_path: Path) -> None:
     hold_mappings(captured, role, tmp_path)
@@ -55,14 +55,16 @@ def test_mappings_of_32_bit_processes(captured: Capture, role: str, tmp_path: Pa
 def hold_mappings(captured: Capture, role: str, tmp_path: Path) -> None:
     """Hold ours against those of /proc."""
     process = captured.process(role)
-    pipeline.run("gc-maps", captured.vmcore, str(process["global_pid"]), stdout=tmp_path / "maps.gc")
+    pipeline.run(
+        "gc-maps", *captured.options, captured.vmcore, str(process["global_pid"]), stdout=tmp_path / "maps.gc"
+    )
     found = [r for r in pipeline.records(tmp_path / "maps.gc") if r["kind"] == "vma"]
     assert our_maps(found) == proc_maps(process["proc"]["maps"])
 
 
-@pytest.mark.lab("max", "nehalem", "plain", "kdump", "ia32")
+@pytest.mark.lab("max", "nehalem", "plain", "kdump", "ia32", "pae", "highmem")
 def test_tasks_are_those_of_proc(captured: Capture, tmp_path: Path) -> None:
-    pipeline.run("gc-tasks", captured.vmcore, stdout=tmp_path / "tasks.gc")
+    pipeline.run("gc-tasks", *captured.options, captured.vmcore, stdout=tmp_path / "tasks.gc")
     groups = {r["tgid"]: r for r in pipeline.records(tmp_path / "tasks.gc") if r["kind"] == "process"}
     threads = {r["pid"] for r in pipeline.records(tmp_path / "tasks.gc") if r["kind"] == "thread"}
     for process in captured.facts["processes"]:
@@ -78,10 +80,10 @@ def test_tasks_are_those_of_proc(captured: Capture, tmp_path: Path) -> None:
         assert group["threads"] == len(living)
 
 
-@pytest.mark.lab("max")
+@pytest.mark.lab("max", "pae", "highmem")
 def test_resident_memory_is_that_of_proc(captured: Capture, tmp_path: Path) -> None:
     """Of processes that only wait: the others' counters go on."""
-    pipeline.run("gc-tasks", captured.vmcore, stdout=tmp_path / "tasks.gc")
+    pipeline.run("gc-tasks", *captured.options, captured.vmcore, stdout=tmp_path / "tasks.gc")
     groups = {r["tgid"]: r for r in pipeline.records(tmp_path / "tasks.gc") if r["kind"] == "process"}
     compared = 0
     for process in captured.facts["processes"]:
@@ -89,12 +91,12 @@ def test_resident_memory_is_that_of_proc(captured: Capture, tmp_path: Path) -> N
         if resident and all(thread["kind"] == "blocked" for thread in process["threads"]):
             assert groups[process["global_pid"]]["rss"] >> 10 == int(resident.split()[0]), process["role"]
             compared += 1
-    assert compared > 5
+    assert compared >= 5
 
 
-@pytest.mark.lab("max")
+@pytest.mark.lab("max", "pae", "highmem")
 def test_running_threads_are_marked(captured: Capture, tmp_path: Path) -> None:
-    pipeline.run("gc-tasks", captured.vmcore, stdout=tmp_path / "tasks.gc")
+    pipeline.run("gc-tasks", *captured.options, captured.vmcore, stdout=tmp_path / "tasks.gc")
     active = {r["pid"] for r in pipeline.records(tmp_path / "tasks.gc") if r["kind"] == "thread" and r["active"]}
     (spinner,) = (t["global_tid"] for t in captured.process("spin")["threads"] if t["kind"] == "spinning")
     assert spinner in active

@@ -15,8 +15,9 @@ from gcoretools.kernel.path import Paths, Root
 from gcoretools.kernel.radix_tree import Entries
 from gcoretools.kernel.residence import Piece, Residence
 from gcoretools.kernel.vma import Mappings
+from gcoretools.layout.layout import Member
 from gcoretools.records import Vma
-from tests.fake_kernel import FakeKernel, FakeProcess
+from tests.fake_kernel import FakeKernel, FakeProcess, Object
 from tests.fake_page_cache import HEADS, HWPOISON, ONE, OWN, UPTODATE, FakeCache, FakePages, pages_of
 from tests.written_streams import process as process_record
 
@@ -45,6 +46,9 @@ class Mapped:
         self.cat: FakeProcess = self.kernel.process(100, "cat")
         self.struct_pages = FakePages(self.kernel)
         self.file = self.kernel.file("/data")
+        if more := options.pop("inode_more", 0):
+            dentry = Object(self.kernel, "dentry", self.file["f_path.dentry"])
+            dentry["d_inode"] = self.kernel.new("inode", i_nlink=1, more=int(str(more)))
         offset, self.length = int(str(options.pop("offset", 0))), pages
         options.setdefault("size", pages * PAGE_SIZE)
         self.cache = FakeCache(self.struct_pages, self.file, system, **options)  # type: ignore[arg-type]
@@ -174,6 +178,21 @@ def test_values_are_swap_entries_in_tmpfs_and_shadows_elsewhere(tmp_path: Path, 
         mapped.cache.value(0, 0x1234, order=1)
         mapped.cache.finish()
         assert mapped.seen(tmp_path) == wanted
+
+
+@pytest.mark.parametrize(("swapped", "hole"), [(0, "z"), (3, "s")])
+def test_swap_entries_that_tmpfs_keeps_elsewhere(tmp_path: Path, swapped: int, hole: str) -> None:
+    """Until 3.1: a page that is not in the cache may then be on a disk, and is not said to be zeros."""
+    kernel = FakeKernel(cpus=1, without=KERNELS["old"])
+    size = kernel.all_sizes["inode"]
+    for name, at in (("vfs_inode", 0), ("swapped", size), ("i_direct", size + 8)):
+        kernel.layout.members[f"shmem_inode_info.{name}"] = Member(at, size if not at else 8)
+    mapped = Mapped(3, kernel=kernel, inode_more=16)
+    mapped.cache.page(1, b"cached")
+    mapped.cache.finish()
+    inode = mapped.cache.mapping["host"]
+    kernel.write(inode + size, swapped.to_bytes(8, "little"))
+    assert mapped.seen(tmp_path) == [hole, "cached", hole]
 
 
 def test_a_struct_page_of_another_file(tmp_path: Path) -> None:

@@ -27,6 +27,10 @@ MEMBERS: tuple[Need, ...] = (
     maybe("pglist_data.node_mem_map"),
     maybe("pglist_data.node_start_pfn"),
     maybe("pglist_data.node_spanned_pages"),
+    # tmpfs, which until 3.1 (285b2c4fdd69) kept its swap entries here, and not in the page cache
+    maybe("shmem_inode_info.vfs_inode"),
+    maybe("shmem_inode_info.swapped"),
+    maybe("shmem_inode_info.i_direct"),
     # Huge pages of hugetlbfs
     maybe("hugetlbfs_sb_info.hstate"),  # a137e1cc6d6e (2.6.27); one size for all before
     maybe("hstate.order"),
