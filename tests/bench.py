@@ -50,6 +50,34 @@ with open(sys.argv[2], "wb") as core:
                 pass
 """
 
+# Every page of a kdump inflated, and forgotten: by a process for each CPU, each with every n-th page.
+INFLATE = """
+import os, sys, zlib
+from pathlib import Path
+import numpy as np
+from gcoretools.dumps.bitmap import Bitmap
+from gcoretools.dumps.kdump_headers import read_headers
+from gcoretools.dumps.kdump_pages import DESCRIPTOR
+from gcoretools.dumps.mapping import map_file
+path = Path(sys.argv[1])
+data = map_file(path)
+headers = read_headers(path, data)
+bitmap = data[headers.bitmap + headers.bitmap_size : headers.descriptors]
+pages = Bitmap(bitmap, headers.max_mapnr).total
+table = np.frombuffer(data[headers.descriptors :][: pages * DESCRIPTOR.itemsize], DESCRIPTOR)
+cpus = len(os.sched_getaffinity(0))
+children = []
+for cpu in range(cpus):
+    children.append(os.fork())
+    if not children[-1]:
+        rows = table[cpu::cpus]
+        for offset, size, flags in zip(*(rows[name].tolist() for name in ("offset", "size", "flags"))):
+            if flags & 1:
+                zlib.decompress(data[offset : offset + size], bufsize=4096)
+        os._exit(0)
+sys.exit(any(os.waitpid(child, 0)[1] for child in children))
+"""
+
 
 def main() -> None:
     """Measure everything and print the table."""
@@ -60,6 +88,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=small.folder.parent) as folder:
         _tasks(small)
         _core(large, Path(folder))
+        _inflated(large, Path(folder))
         _threads(capture(KERNEL, "crowd"), Path(folder))
         _swapped(capture(KERNEL, "swapbench"), Path(folder))
         _mappings(capture(KERNEL, "many"), Path(folder))
@@ -92,6 +121,7 @@ def _core(large: Capture, folder: Path) -> None:
     if size < RESIDENT:
         sys.exit(f"the core has {size} MiB, not the {RESIDENT} that the process wrote")
     _compare(f"`gc-maps \\| gc-pages \\| gc-elf`, core of {size} MiB", pipeline, "`cp` of the core", cp)
+    _compare("`gc-core`, the same core", _one_shot(large.vmcore, pid, other), "`cp` of the core", cp)
     if _has_drgn():
         command = ("-c", str(large.vmcore), "-s", str(large.vmlinux()))
         _compare(
@@ -101,6 +131,20 @@ def _core(large: Capture, folder: Path) -> None:
             lambda: _drgn(DRGN_PAGES, command, pid, str(other)),
             runs=1,
         )
+
+
+def _inflated(large: Capture, folder: Path) -> None:
+    """The same process out of a zlib kdump, beside inflating the pages of that dump alone on all CPUs."""
+    pid = str(large.process("bench")["global_pid"])
+    kdump, core, stream = folder / "kdump", folder / "core", folder / "stream.gc"
+    _run(["bash", "-o", "pipefail", "-c", f"{BIN}/gc-maps {large.vmcore} {pid} | {BIN}/gc-pages > {stream}"])
+    seconds = _seconds(lambda: _run([str(BIN / "gc-trim"), str(kdump), str(stream)]))
+    print(f"| `gc-trim`, the same process, once | {seconds:.2f} | | |", flush=True)
+    stream.unlink()
+    size = kdump.stat().st_size >> 20
+    inflate = [sys.executable, "-c", INFLATE, str(kdump)]
+    what = f"`gc-core` from a zlib kdump of {size} MiB"
+    _compare(what, _one_shot(kdump, pid, core), "inflating its pages alone", lambda: _run(inflate))
 
 
 def _threads(crowd: Capture, folder: Path) -> None:
@@ -153,6 +197,16 @@ def _pipeline(vmcore: Path, pid: str, core: Path) -> Callable[[], None]:
     def run() -> None:
         core.unlink(missing_ok=True)
         _run(["bash", "-o", "pipefail", "-c", line])
+
+    return run
+
+
+def _one_shot(vmcore: Path, pid: str, core: Path) -> Callable[[], None]:
+    """The core in one process."""
+
+    def run() -> None:
+        core.unlink(missing_ok=True)
+        _run([str(BIN / "gc-core"), str(vmcore), pid, "-o", str(core)])
 
     return run
 

@@ -6,7 +6,8 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from gcoretools.commands import run, show
+from gcoretools.commands import show
+from gcoretools.commands.report import PAGE_FAULTS, PROGRESS, Report
 from gcoretools.dumps.dump import Dump
 from gcoretools.errors import GcoreError
 from gcoretools.records import Done, Extent, Process, Record, Vma
@@ -43,7 +44,7 @@ class Account:
         dump: which may say what to do against the pages that it left out.
     """
 
-    def __init__(self, report: run.Report, dump: Dump | None = None) -> None:
+    def __init__(self, report: Report, dump: Dump | None = None) -> None:
         self._report = report
         self._dump = dump
         self._with_gaps: list[int] = []
@@ -66,7 +67,7 @@ class Account:
                 process, mappings = record, _Mappings()
             elif isinstance(record, Done) and process:
                 self._tell(process, record, mappings)
-            elif isinstance(record, Vma | Extent) and self._report.says(run.PROGRESS):
+            elif isinstance(record, Vma | Extent) and self._report.says(PROGRESS):
                 mappings.add(record)
             yield record
 
@@ -80,11 +81,11 @@ class Account:
     def _tell(self, process: Process, done: Done, mappings: _Mappings) -> None:
         for vma, total in mappings:
             where = f"{vma.start:x}-{vma.start + vma.size:x} {show.permissions(vma)} {vma.name}".rstrip()
-            self._report.say(run.PROGRESS, f"pid {process.pid}: {where}: {total}")
-        kind = run.PROGRESS | (run.PAGE_FAULTS if done.gaps else 0)
+            self._report.say(PROGRESS, f"pid {process.pid}: {where}: {total}")
+        kind = PROGRESS | (PAGE_FAULTS if done.gaps else 0)
         self._report.say(kind, f"pid {process.pid}: {show.totals(done.data, done.zero, done.gaps)}")
         if self._dump and self._dump.absent_reason in done.gaps and self._dump.remedy:
-            self._report.say(run.PAGE_FAULTS, self._dump.remedy)
+            self._report.say(PAGE_FAULTS, self._dump.remedy)
             self._dump = None  # once is enough
 
 

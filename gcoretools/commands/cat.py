@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from gcoretools.commands import run, show
+from gcoretools.commands import run, show, streams
+from gcoretools.commands.options import Arguments
+from gcoretools.commands.report import Report
 
 USAGE = """gc-cat: show a stream of gcoretools as text.
 
@@ -32,8 +34,8 @@ def main(argv: list[str] | None = None) -> int:
     return run.main(USAGE, _cat, argv)
 
 
-def _cat(arguments: run.Arguments, report: run.Report) -> None:
-    records = run.read(arguments["STREAM"])
+def _cat(arguments: Arguments, report: Report) -> None:
+    records = streams.read(arguments["STREAM"])
     if arguments["--json"]:
         show.json_lines(records)
     else:

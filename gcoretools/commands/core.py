@@ -5,8 +5,10 @@ from __future__ import annotations
 import sys
 from contextlib import AbstractContextManager
 
-from gcoretools.commands import progress, run, show
+from gcoretools.commands import options, progress, run, show, streams
 from gcoretools.commands.account import Account
+from gcoretools.commands.options import Arguments
+from gcoretools.commands.report import PAGE_FAULTS, PROGRESS, Report
 from gcoretools.core.pattern import core_name
 from gcoretools.core.writer import new_file
 from gcoretools.errors import PageCorrupt
@@ -73,11 +75,11 @@ def main(argv: list[str] | None = None) -> int:
     return run.main(USAGE, _core, argv)
 
 
-def _core(arguments: run.Arguments, report: run.Report) -> None:
-    chosen, zero = run.chosen_filter(arguments), run.gaps_are_zero(arguments)
-    sysroot = run.sysroot(arguments, report)
-    header, image = run.from_dump(arguments, report)
-    images = run.swap_images(arguments)
+def _core(arguments: Arguments, report: Report) -> None:
+    chosen, zero = options.chosen_filter(arguments), options.gaps_are_zero(arguments)
+    sysroot = options.sysroot(arguments, report)
+    header, image = streams.from_dump(arguments, report)
+    images = options.swap_images(arguments)
     recovery = Recovery(image, source.call_frames(image, arguments["--unwind"], arguments["-k"]))
 
     def output(process: Process) -> AbstractContextManager[int]:
@@ -98,13 +100,13 @@ def _core(arguments: run.Arguments, report: run.Report) -> None:
         records = progress.shown(add_pages(mapped, image, header.rules, chosen, True, sysroot, swap))
         for process in write_cores(header, account.told(records), output, recover, zero):
             taken += 1
-            report.say(run.PROGRESS, f"pid {process.pid}: {process.comm}: done")
+            report.say(PROGRESS, f"pid {process.pid}: {process.comm}: done")
             show.saved(core_name(arguments["-o"], process))
 
     try:
         take(image, arguments["SELECTOR"])
     except PageCorrupt as error:
-        report.say(run.PAGE_FAULTS, f"{error}: once more, with every page tried before")
+        report.say(PAGE_FAULTS, f"{error}: once more, with every page tried before")
         take(source.verified(image), arguments["SELECTOR"][taken:])
     if arguments["--strict"]:
         account.demand_whole()

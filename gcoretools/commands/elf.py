@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from functools import cache
 
-from gcoretools.commands import run, show
+from gcoretools.commands import options, run, show, streams
 from gcoretools.commands.account import Account
+from gcoretools.commands.options import Arguments
+from gcoretools.commands.report import PROGRESS, Report, tell_origins
 from gcoretools.core.pattern import core_name
 from gcoretools.core.writer import new_file, standard_output
 from gcoretools.errors import StreamError, UsageError
@@ -52,19 +54,19 @@ def main(argv: list[str] | None = None) -> int:
     return run.main(USAGE, _elf, argv)
 
 
-def _elf(arguments: run.Arguments, report: run.Report) -> None:
-    zero = run.gaps_are_zero(arguments)
+def _elf(arguments: Arguments, report: Report) -> None:
+    zero = options.gaps_are_zero(arguments)
     template = arguments["-o"]
     if template is None and sys.stdout.isatty():
         raise UsageError("a core does not go to a terminal: redirect it, or give -o core.%p")
-    records = run.tell_origins(run.read(), report)
+    records = tell_origins(streams.read(), report)
     header = next(records)
     assert isinstance(header, Header)
     output = (lambda process: new_file(core_name(template, process))) if template else _single_output()
     recover = _recovery(header, arguments["--dump"], arguments["--unwind"], report)
     account = Account(report)
     for process in write_cores(header, account.noted(_with_process(records)), output, recover, zero):
-        report.say(run.PROGRESS, f"pid {process.pid}: {process.comm}: done")
+        report.say(PROGRESS, f"pid {process.pid}: {process.comm}: done")
         if template:
             show.saved(core_name(template, process))
     if arguments["--strict"]:
@@ -94,7 +96,7 @@ def _with_process(records: Iterator[Record]) -> Iterator[Record]:
 
 
 def _recovery(
-    header: Header, dump: str | None, unwind: str | None, report: run.Report
+    header: Header, dump: str | None, unwind: str | None, report: Report
 ) -> Callable[[Process, Thread], Regs]:
     """How to get the registers of a thread that came without: the dump is opened when the first one does."""
 

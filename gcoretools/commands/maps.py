@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from gcoretools.commands import run
+from gcoretools.commands import options, run, streams
+from gcoretools.commands.options import Arguments
+from gcoretools.commands.report import Report
 from gcoretools.stages.maps import add_mappings
 from gcoretools.stages.tasks import Tasks
 
@@ -42,11 +44,11 @@ def main(argv: list[str] | None = None) -> int:
     return run.main(USAGE, _maps, argv)
 
 
-def _maps(arguments: run.Arguments, report: run.Report) -> None:
-    header, image, records = run.opened(arguments, report)
+def _maps(arguments: Arguments, report: Report) -> None:
+    header, image, records = streams.opened(arguments, report)
     if records is None:
         records = Tasks(image).selected(arguments["SELECTOR"])
-    run.emit(header, add_mappings(records, image), report, run.head(arguments))
+    streams.emit(header, add_mappings(records, image), report, options.head(arguments))
 
 
 if __name__ == "__main__":

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sys
 
-from gcoretools.commands import run
+from gcoretools.commands import options, run, streams
 from gcoretools.commands.account import Account
+from gcoretools.commands.options import Arguments
+from gcoretools.commands.report import Report
 from gcoretools.errors import PageCorrupt
 from gcoretools.kernel.swap.swap import Swap
 from gcoretools.stages.pages import add_pages
@@ -60,20 +62,20 @@ def main(argv: list[str] | None = None) -> int:
     return run.main(USAGE, _pages, argv)
 
 
-def _pages(arguments: run.Arguments, report: run.Report) -> None:
-    chosen = run.chosen_filter(arguments)
-    sysroot = run.sysroot(arguments, report)
-    header, image, records = run.from_stream(arguments)
+def _pages(arguments: Arguments, report: Report) -> None:
+    chosen = options.chosen_filter(arguments)
+    sysroot = options.sysroot(arguments, report)
+    header, image, records = streams.from_stream(arguments)
     if arguments["--verify"]:
         image = verified(image)
-    images = run.swap_images(arguments)
+    images = options.swap_images(arguments)
     swap = Swap(image, images)
     account = Account(report, image.dump)
     planned = add_pages(records, image, header.rules, chosen, sysroot=sysroot, swap=swap)
     kept = {name: str(path.resolve()) for name, path in images.items()}
-    settings = run.settings(arguments, "--sysroot", filter=chosen, swap=kept)
+    settings = options.settings(arguments, "--sysroot", filter=chosen, swap=kept)
     try:
-        run.emit(header, account.told(planned), report, settings)
+        streams.emit(header, account.told(planned), report, settings)
     except PageCorrupt as error:
         raise PageCorrupt(f"{error} (with --verify such pages become gaps)") from error
     if arguments["--strict"]:

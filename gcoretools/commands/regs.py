@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from gcoretools.commands import run
+from gcoretools.commands import options, run, streams
+from gcoretools.commands.options import Arguments
+from gcoretools.commands.report import Report, tell_origins
 from gcoretools.stages import source
 from gcoretools.stages.regs import add_registers
 from gcoretools.stages.tasks import Tasks
@@ -44,13 +46,13 @@ def main(argv: list[str] | None = None) -> int:
     return run.main(USAGE, _regs, argv)
 
 
-def _regs(arguments: run.Arguments, report: run.Report) -> None:
-    header, image, records = run.opened(arguments, report)
+def _regs(arguments: Arguments, report: Report) -> None:
+    header, image, records = streams.opened(arguments, report)
     if records is None:
         records = Tasks(image).selected(arguments["SELECTOR"])
     cfi = source.call_frames(image, arguments["--unwind"], arguments["-k"])
-    told = run.tell_origins(add_registers(records, image, cfi), report)
-    run.emit(header, told, report, run.head(arguments))
+    told = tell_origins(add_registers(records, image, cfi), report)
+    streams.emit(header, told, report, options.head(arguments))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from gcoretools.commands import run, show
+from gcoretools.commands import options, run, show, streams
+from gcoretools.commands.options import Arguments
+from gcoretools.commands.report import Report
 from gcoretools.errors import UsageError
 from gcoretools.stages.tasks import Tasks
 
@@ -42,8 +44,8 @@ def main(argv: list[str] | None = None) -> int:
     return run.main(USAGE, _tasks, argv)
 
 
-def _tasks(arguments: run.Arguments, report: run.Report) -> None:
-    header, image = run.from_dump(arguments, report)
+def _tasks(arguments: Arguments, report: Report) -> None:
+    header, image = streams.from_dump(arguments, report)
     tasks = Tasks(image)
     if arguments["SELECTOR"] and (arguments["--comm"] or arguments["-a"]):
         raise UsageError("--comm and -a choose among all tasks; they do not go with a SELECTOR")
@@ -54,8 +56,8 @@ def _tasks(arguments: run.Arguments, report: run.Report) -> None:
     if sys.stdout.isatty():
         show.tasks(records)
     else:
-        settings = run.head(arguments, comm=arguments["--comm"], kernel_threads=arguments["-a"])
-        run.emit(header, records, report, settings)
+        settings = options.head(arguments, comm=arguments["--comm"], kernel_threads=arguments["-a"])
+        streams.emit(header, records, report, settings)
 
 
 if __name__ == "__main__":

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from gcoretools.commands import run, show
+from gcoretools.commands import run, show, streams
+from gcoretools.commands.options import Arguments
 from gcoretools.commands.replay import Replay
+from gcoretools.commands.report import PROGRESS, Report
 from gcoretools.core.writer import new_file
 from gcoretools.dumps import Note, open_dump
 from gcoretools.dumps.kdump_writer import write_kdump
@@ -64,24 +66,26 @@ def main(argv: list[str] | None = None) -> int:
     return run.main(USAGE, _trim, argv)
 
 
-def _trim(arguments: run.Arguments, report: run.Report) -> None:
+def _trim(arguments: Arguments, report: Report) -> None:
     trimmed, files = Path(arguments["TRIMMED"]), arguments["STREAM"] or [None]
-    header, image, records = run.from_stream(arguments, files[0])
+    header, image, records = streams.from_stream(arguments, files[0])
+    if image.dump.moving:
+        raise StreamError(f"{image.dump.path} is the memory of the running kernel, which never says the same twice")
     recorder = Recorder(image.dump)
-    streams = [_recorded(header, records, recorder, files[0])]
+    kept = [_recorded(header, records, recorder, files[0])]
     for file in files[1:]:
-        header, image, records = run.from_stream(arguments, file)
+        header, image, records = streams.from_stream(arguments, file)
         if image.dump.fingerprint != recorder.fingerprint:
             raise StreamError(f"{file}: the stream is of another dump than {files[0]}")
-        streams.append(_recorded(header, records, recorder, file))
+        kept.append(_recorded(header, records, recorder, file))
     pfns = recorder.read_pfns
     if arguments["--no-code"]:
         pfns = np.setdiff1d(pfns, code_pages(image.memory, describe(image.dump)), assume_unique=True)
     with new_file(trimmed) as fd:
         write_kdump(fd, image.dump, pfns, _notes(recorder), image.kernel.release, 8 * image.paging.pointer_size)
-        for stream in streams:
+        for stream in kept:
             _check(stream, Path(f"/proc/self/fd/{fd}"), trimmed, recorder)
-    report.say(run.PROGRESS, f"{len(pfns)} pages of {recorder.path}")
+    report.say(PROGRESS, f"{len(pfns)} pages of {recorder.path}")
     show.saved(trimmed)
 
 

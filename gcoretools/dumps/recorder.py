@@ -7,13 +7,16 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from gcoretools.dumps.dump import Buffer, Dump, Note, Pfns
+from gcoretools.dumps.dump import PAGE_SHIFT, Buffer, Dump, Note, Pfns
 from gcoretools.dumps.notes import VMCOREINFO, vmcoreinfo_note
 from gcoretools.dumps.search import find_vmcoreinfo
 from gcoretools.errors import PageAbsent
 
 # Remembered one by one up to so many, then put together.
 PENDING_LIMIT = 1 << 20
+
+# No address of 64 bits is in a page frame from here on: what is asked for stands for none, or was read wrong.
+PFN_LIMIT = 1 << 64 - PAGE_SHIFT
 
 
 class Recorder(Dump):
@@ -47,7 +50,8 @@ class Recorder(Dump):
     def present(self, pfns: Pfns) -> NDArray[np.bool_]:
         """As the dump itself says."""
         present = self._dump.present(pfns)
-        self._missed.add(pfns[~present])
+        missed = pfns[~present]
+        self._missed.add(missed[missed < PFN_LIMIT])
         return present
 
     def pages(self, pfns: Pfns) -> Buffer:

@@ -34,6 +34,13 @@ OLD_FLAGS = {"PG_uptodate": 3}
 # Pages of a file that are looked at together, when it has more than so many in memory: 1 GiB.
 WINDOW = 1 << 18
 
+# Windows of one file, at most; and pages in one window, more than which only overlapping entries make.
+WINDOWS = 1 << 12
+PAGES_LIMIT = 1 << 25
+
+# A node that is lost, and would have more than 1 << 20 pages below it, takes the whole file with it.
+LOST_LIMIT = 20
+
 # Files whose pages are kept in mind.
 CACHES_KEPT = 8
 
@@ -87,6 +94,7 @@ class PageCache:
             self.hole = SWAPPED
         self._is_xarray = image.has("xarray.xa_head")
         self._whole = self._mapping["nrpages"] << self._scale <= WINDOW
+        self._step = max(WINDOW, self.size // WINDOWS)
         self._low = self._high = 0
         self._window = _NOTHING
 
@@ -97,7 +105,7 @@ class PageCache:
         """
         while first < end:
             if not self._low <= first < self._high:
-                self._low, self._high = (0, max(self.size, end)) if self._whole else (first, first + WINDOW)
+                self._low, self._high = (0, max(self.size, end)) if self._whole else (first, first + self._step)
                 self._window = self._read(self._low, self._high)
             stop = min(end, self._high)
             low, high = np.searchsorted(self._window.index, np.array([first, stop], np.uint64))
@@ -109,8 +117,13 @@ class PageCache:
         """The cached pages out of the tree, those of large folios and huge pages one by one."""
         found = self._entries(first >> self._scale, (end - 1) >> self._scale)
         index = found.index << np.uint64(self._scale)
+        if ((found.raw == 0) & (found.order > LOST_LIMIT)).any():
+            raise KernelDataError(f"address_space at {self._mapping.address:#x}: its tree is not in the dump")
         last = index | ((np.uint64(1) << (found.order + self._scale).astype(np.uint64)) - np.uint64(1))
-        pages, which = _each(np.maximum(index, np.uint64(first)), np.minimum(last, np.uint64(end - 1)))
+        low, high = np.maximum(index, np.uint64(first)), np.minimum(last, np.uint64(end - 1))
+        if float((high - low).sum(dtype=np.float64)) > PAGES_LIMIT:
+            raise KernelDataError(f"address_space at {self._mapping.address:#x}: its pages overlap: it is damaged")
+        pages, which = _each(low, high)
         states, origins = self._states(found.raw, index)
         kept = states[which] != NOT_CACHED
         return Cached(pages[kept], states[which][kept], (origins[which] + pages)[kept])

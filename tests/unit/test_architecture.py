@@ -35,7 +35,10 @@ ROOMS = (
 PACKAGE = "gcoretools"
 
 # Rooms whose modules do not know each other, but for those that all of them share.
-APART = {"stages": set[str](), "commands": {"run", "show", "progress", "replay", "account"}}
+APART = {
+    "stages": set[str](),
+    "commands": {"run", "show", "report", "options", "streams", "progress", "replay", "account"},
+}
 
 # What only some rooms may import, and what only some may speak of. stream and the cache of layouts are the two
 # places where something is packed; the user's terminal, files and arguments are the commands' own.

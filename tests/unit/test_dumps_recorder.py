@@ -14,6 +14,7 @@ from gcoretools.dumps import recorder as module
 from gcoretools.dumps.notes import vmcoreinfo_note
 from gcoretools.dumps.recorder import Recorder
 from gcoretools.errors import PageAbsent
+from gcoretools.memory import NO_FRAME
 from tests.unit.test_dumps_search import NEW
 from tests.written_dumps import numbered, write_elf, write_kdump
 
@@ -58,6 +59,12 @@ def test_what_was_missed(recorder: Recorder) -> None:
         recorder.read(0x999000, 1)
     recorder.present(pfns(0x145, 0x100))
     assert recorder.missed_pfns.tolist() == [0x141, 0x145, 0x999]
+
+
+def test_frames_that_no_address_is_in_are_not_missed(recorder: Recorder) -> None:
+    """NO_FRAME, and what stands in a handle that is none: a run of them would end beyond any number."""
+    assert not recorder.present(pfns(NO_FRAME, 1 << 52, (1 << 52) - 1)).any()
+    assert recorder.missed_pfns.tolist() == [(1 << 52) - 1]
     assert recorder.read_pfns.tolist() == []
 
 

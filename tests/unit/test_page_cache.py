@@ -228,6 +228,35 @@ def test_a_damaged_tree_and_a_mapping_that_is_none(tmp_path: Path, caplog: pytes
     assert "page cache at 0xdead000000000000: " in caplog.text
 
 
+@pytest.mark.parametrize("pages_in_memory", [1, 1 << 50])
+def test_the_tree_of_a_file_of_any_size_is_lost(tmp_path: Path, pages_in_memory: int) -> None:
+    """Sizes and counts are what a damaged dump says: nothing is done for each page of 64 TiB."""
+    mapped = Mapped(2, size=1 << 62)
+    mapped.cache.page(1, b"lost")
+    mapped.cache.finish(pages_in_memory)
+    lost = mapped.kernel.alloc(PAGE_SIZE, PAGE_SIZE)
+    mapped.kernel.exclude(lost)
+    mapped.cache.mapping["i_pages"] = 0
+    Object(mapped.kernel, "xarray", mapped.cache.mapping.at("i_pages"))["xa_head"] = lost | 2
+    mapped.cat.vmas[0]["vm_end"] = START + (1 << 46)
+    _, pieces = mapped.pieces(tmp_path)
+    assert [(piece.state, piece.size) for piece in pieces] == [(page_state.NO_CACHE, 1 << 46)]
+
+
+def test_entries_that_overlap(tmp_path: Path) -> None:
+    """A few of them could stand for any number of pages."""
+    mapped = Mapped(2, size=1 << 45)
+    for i in range(60):
+        mapped.cache.page(i << 24, b"page")
+    top, *_ = mapped.cache.finish(1)
+    for slot in range(1, 64):
+        mapped.kernel.write(top.at("slots") + 8 * slot, (slot << 3 | 1).to_bytes(8, "little"))
+    mapped.cat.vmas[0]["vm_end"] = START + (1 << 45)
+    _, pieces = mapped.pieces(tmp_path)
+    assert sum(piece.size for piece in pieces) == 1 << 45
+    assert {piece.state for piece in pieces} <= {page_state.NO_CACHE, page_state.ZERO, page_state.DATA}
+
+
 def test_a_kernel_that_tells_nothing_of_its_struct_pages(tmp_path: Path) -> None:
     mapped = Mapped(2)
     mapped.cache.page(1, b"lost")
