@@ -53,7 +53,7 @@ class XsaveTables:
         features: those components, a bit each.
         offsets, sizes: of each component by its number, in the standard format.
         compacted: its offsets in the compacted format, where the kernel keeps them in a table (until 7aa5128b5fea,
-            5.19); else they follow from xcomp_bv.
+            5.18); else they follow from xcomp_bv.
         aligned: components that the compacted format aligns, a bit each.
         initial: init_fpstate: the image of an area in its initial state.
         software: what the kernel puts into bytes SOFTWARE.

@@ -17,7 +17,7 @@ from gcoretools.kernel.image import Image
 from gcoretools.kernel.structs import Structs
 from gcoretools.paging import Words
 
-# include/linux/radix-tree.h: bit 0 marks a pointer to a node (in each slot since 4.7, b194d16c27af; only in the
+# include/linux/radix-tree.h: bit 0 marks a pointer to a node (in each slot since 4.6, 339e6353046d; only in the
 # root before), bit 1 something that is no page (6328650bb4d8, 3.1).
 NODE, EXCEPTIONAL = 1, 2
 EXCEPTIONAL_SHIFT = 2
@@ -80,7 +80,7 @@ def entries(image: Image, root: int, first: int, last: int) -> Entries:
         levels = None
         rules = Rules("radix_tree_node", True, lambda slots: (slots & np.uint64(TAGS)) == NODE, _own_slots(image))
     else:
-        # Until 4.7 (0070e28d9715) the root says how high the tree is.
+        # Until 4.7 (d0891265bbc9) the root says how high the tree is.
         levels = view["height"] - 1
         rules = Rules("radix_tree_node", False, lambda slots: slots != 0, _no_siblings)
     if levels == -1 or (levels is None and not pointer & NODE):
@@ -100,7 +100,7 @@ def _no_siblings(slots: Words, nodes: Words) -> Slots:
 
 
 def _own_slots(image: Image) -> Callable[[Words, Words], Slots]:
-    """A sibling points to the slot that it refers to, in its own node (db050f2924fc, 4.7)."""
+    """A sibling points to the slot that it refers to, in its own node (e61452365372, 4.6)."""
     start, size = image.member("radix_tree_node.slots").offset, image.pointer_size
 
     def sibling(slots: Words, nodes: Words) -> Slots:

@@ -174,7 +174,7 @@ class Mappings:
             return None
         gate = image.struct("vm_area_struct", image.symbol("gate_vma"))
         if not image.has("vsyscall_mode"):
-            # Cores have a segment of it since f47aef55d9a1 (2.6.21), until 3ae36655b97a (3.1) without contents.
+            # Cores have a segment of it since f47aef55d9a1 (2.6.20), until 3ae36655b97a (3.1) without contents.
             told = image.has("file.f_path")
             return _page(gate["vm_start"], gate["vm_flags"], "AP", "[vsyscall]") if told else None
         if image.memory.integer(image.symbol("vsyscall_mode"), 4) == VSYSCALL_NONE:

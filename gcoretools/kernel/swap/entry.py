@@ -45,7 +45,7 @@ def _swap_errors_are_markers(image: Image) -> bool:
 
 
 def _has_swap_error(image: Image) -> bool:
-    """SWP_SWAPIN_ERROR: 9f186f9e5fa9 (6.0), until it became a marker."""
+    """SWP_SWAPIN_ERROR: 9f186f9e5fa9 (5.19), until it became a marker."""
     return image.has("mm_struct.mm_mt") and not _swap_errors_are_markers(image)
 
 

@@ -12,7 +12,7 @@ MEMBERS: tuple[Need, ...] = (
     need("dentry.d_name.name"),
     need("dentry.d_name.len"),
     need("dentry.d_hash.pprev"),
-    maybe("dentry_operations.d_dname"),  # c23fbb6bcb3e (2.6.23)
+    maybe("dentry_operations.d_dname"),  # c23fbb6bcb3e (2.6.22)
     need("inode.i_ino"),
     need("inode.i_mode"),
     need("inode.i_nlink"),

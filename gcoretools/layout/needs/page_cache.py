@@ -15,12 +15,12 @@ MEMBERS: tuple[Need, ...] = (
     maybe("xa_node.shift"),
     maybe("xa_node.slots"),
     maybe("radix_tree_root.rnode"),
-    maybe("radix_tree_root.height"),  # 0070e28d9715 (4.7) removed it
+    maybe("radix_tree_root.height"),  # d0891265bbc9 (4.7) removed it
     maybe("radix_tree_node.shift"),  # c12e51b07b3a (4.7)
     maybe("radix_tree_node.slots"),
     # Pages
     maybe("page.flags"),
-    Need("page.index", ("folio.index", "page.index"), required=False),  # acc53a0b4c15 (6.17) renamed the page's
+    Need("page.index", ("folio.index", "page.index"), required=False),  # acc53a0b4c15 (6.16) renamed the page's
     Need("page.mapping", ("folio.mapping", "page.mapping"), required=False),
     maybe("page.compound_head"),  # 1d798ca3f164 (4.4)
     maybe("mem_section.section_mem_map"),

@@ -4,7 +4,7 @@ from gcoretools.layout.needs.need import Need, maybe, need
 
 MEMBERS: tuple[Need, ...] = (
     # What thread_struct saves (arch/x86/include/asm/processor.h)
-    maybe("task_struct.thread.fsbase", "task_struct.thread.fs"),  # 296f781a4b77 (4.8)
+    maybe("task_struct.thread.fsbase", "task_struct.thread.fs"),  # 296f781a4b78 (4.8)
     maybe("task_struct.thread.gsbase", "task_struct.thread.gs"),
     maybe("task_struct.thread.fs"),  # of i386, selectors
     maybe("task_struct.thread.gs"),
@@ -17,7 +17,7 @@ MEMBERS: tuple[Need, ...] = (
     maybe("io_bitmap.max"),
     maybe("io_bitmap.bitmap"),
     maybe("task_struct.thread.features"),  # 98cfa4630912 (6.6)
-    maybe("task_struct.thread.pkru"),  # 9782a712eb95 (5.14); in the XSAVE area alone before
+    maybe("task_struct.thread.pkru"),  # 9782a712eb97 (5.14); in the XSAVE area alone before
     maybe("task_struct.thread_info.flags"),  # 15f4eae70d36 (4.9); on the stack before
     # Floating-point state (arch/x86/include/asm/fpu/types.h)
     maybe("task_struct.thread.i387"),  # the state itself; 61c4628b538608 (2.6.26) put it apart, behind
@@ -82,7 +82,7 @@ SYMBOLS: tuple[Need, ...] = (
     maybe("thread_return"),
     maybe("__schedule", "schedule"),  # c259e01a1ec9 (3.1)
     # Kernel stacks: their size is between these (arch/x86/kernel/vmlinux.lds.S), or that of thread_union
-    maybe("__start_init_stack", "__start_init_task"),  # 9e03e4af8b8b (6.10)
+    maybe("__start_init_stack", "__start_init_task"),  # 8f69cba096b5 (6.10)
     maybe("__end_init_stack", "__end_init_task"),
     maybe("asm_fred_entrypoint_user"),  # FRED pads the stack top, 65c9cc9e2c14 (6.9)
     # Floating-point state and the register sets of a core
@@ -91,18 +91,18 @@ SYMBOLS: tuple[Need, ...] = (
     maybe("init_fpstate"),
     maybe("xstate_offsets"),
     maybe("xstate_sizes"),
-    maybe("xstate_flags"),  # 35a77d4503d9 (5.19); a table of offsets in the compacted format before
+    maybe("xstate_flags"),  # 6afbb58cc225 (5.18); a table of offsets in the compacted format before
     maybe("xstate_comp_offsets"),
     maybe("xstate_fx_sw_bytes"),
     maybe("fpu_user_cfg"),  # 578971f4e228 (5.16)
-    maybe("xfeatures_mask_all", "xfeatures_mask"),  # 524bb73bc15e (5.8)
+    maybe("xfeatures_mask_all", "xfeatures_mask"),  # 524bb73bc15c (5.8)
     maybe("fpu_kernel_xstate_size", "xstate_size"),  # 653a7746fa9a (4.8)
     maybe("copy_xstate_to_uabi_buf"),  # eb6f51723f03 (5.14): a core has zeros between components
     maybe("switch_fpu_return"),  # 5f409e20b794 (5.2); its code tells TIF_NEED_FPU_LOAD
     maybe("stack_canary", "per_cpu__stack_canary"),  # of i386: 3fb0fdb3bbe7 (5.13) ended it
     # Segment bases
     maybe("boot_cpu_data"),
-    maybe("x86_gsbase_read_cpu_inactive"),  # 58edfd2e0c93 (5.9): uses FSGSBASE where the CPU has it
+    maybe("x86_gsbase_read_cpu_inactive"),  # 58edfd2e0a93 (5.9): uses FSGSBASE where the CPU has it
     # The code between user mode and a whole pt_regs (arch/x86/entry/entry_64.S)
     maybe("__entry_text_start"),
     maybe("__entry_text_end"),

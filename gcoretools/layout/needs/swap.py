@@ -71,7 +71,7 @@ CONSTANTS: tuple[Need, ...] = (
 SYMBOLS: tuple[Need, ...] = (
     maybe("swap_info"),
     maybe("nr_swapfiles"),
-    maybe("swapper_spaces"),  # 33806f06da65 (3.10)
+    maybe("swapper_spaces"),  # 33806f06da65 (3.9)
     maybe("zswap_trees"),
     maybe("nr_zswap_trees"),  # 44c7c734a513 (6.8)
     maybe("nr_swapper_spaces"),  # 4b3ef9daa4fc (4.11)
