@@ -35,6 +35,7 @@ MEMBERS = {
     "pt_regs.fs": Member(36, 4),
     "pt_regs.gs": Member(40, 4),
     "task_struct.flags": Member(44, 4),
+    "task_struct.mm": Member(0, 4),
     "task_struct.last_siginfo": Member(20, 4),
     "task_struct.thread.i387": Member(48, 512),
     "cpuinfo_x86.x86_capability": Member(4, 80),
@@ -86,14 +87,14 @@ class Machine32:
         return Image(open_dump(self.dump(folder / "vmcore")), kernel)
 
 
-def registers(machine: Machine32, saved: dict[str, int], folder: Path, **options: Any) -> Registers:
+def registers(machine: Machine32, saved: dict[str, int], folder: Path, mm: int = 0, **options: Any) -> Registers:
     """What is recovered of a thread whose pt_regs, 16 bytes below its stack's end, has these registers."""
     kept = [name for name in i386.PT_REGS if f"pt_regs.{name}" not in machine.lacking]
     stack = options.setdefault("stack", machine.store(bytes(STACK_SIZE), PAGE_SIZE))
     top = stack + STACK_SIZE - 16
     data = struct.pack(f"<{len(kept)}I", *(saved[name] for name in kept))
     machine.memory.write(top - PAGE_OFFSET - len(data), data)
-    task = machine.words(0, 0, 0, 0, 0, 0, 0x100, 0, 0x101, 0, top, 0)
+    task = machine.words(mm, 0, 0, 0, 0, 0, 0x100, 0, 0x101, 0, top, 0)
     of = thread(task=task, **options)
     image = machine.image(folder)
     assert pt_regs(image) == tuple(kept)

@@ -8,6 +8,7 @@ and moved; what is where then is not known here.
 
 from __future__ import annotations
 
+from gcoretools.dumps.dump import PAGE_SIZE
 from gcoretools.errors import KernelDataError
 from gcoretools.kernel.cpu_notes import CpuNote
 from gcoretools.kernel.entry import ENTRY_STACK_SIZE, ENTRY_TEXT, AtEntry, entry_stack_top, unknown_entry, within
@@ -35,7 +36,11 @@ def at_entry(image: Image, thread: Thread, note: CpuNote, stack_top: int) -> AtE
     in_part = stack_top - image.pointer_size * len(names) < esp <= stack_top
     if _is_unknown(image, thread, eip, esp, stack_top, in_part):
         raise unknown_entry(thread, eip)
-    return _interrupted(image, note, names, stack_top) if in_part else None
+    return (
+        _interrupted(image, note, names, stack_top)
+        if in_part
+        else _behind_sysenter(image, thread, names, stack_top)
+    )
 
 
 def _is_unknown(image: Image, thread: Thread, eip: int, esp: int, stack_top: int, in_part: bool) -> bool:
@@ -43,6 +48,28 @@ def _is_unknown(image: Image, thread: Thread, eip: int, esp: int, stack_top: int
     if top not in (0, stack_top):
         return in_part or top - ENTRY_STACK_SIZE <= esp < top or within(image, eip, *ENTRY_TEXT)
     return image.has("sysenter_entry") and 0 <= eip - image.symbol("sysenter_entry") < SYSENTER_SIZE
+
+
+def _behind_sysenter(image: Image, thread: Thread, names: tuple[str, ...], stack_top: int) -> AtEntry | None:
+    """pt_regs as SYSENTER's entry code left it, not whole yet; None when it is.
+
+    First eip and esp are places only. Then the kernel has still to fetch ebp from the user's stack, where the vdso
+    put it to have the stack pointer in ebp (do_SYSENTER_32).
+    """
+    saved = read_pt_regs(image, names, stack_top)
+    if not (saved["eip"] or saved["esp"]):
+        raise KernelDataError(f"CPU {thread.cpu} had not yet saved the registers of its thread")
+    if saved["ebp"] != saved["esp"] or not _in_vdso(image, thread, saved["eip"]):
+        return None
+    return AtEntry({n: v for n, v in saved.items() if n != "ebp"}, ("ebp",), "the door of a system call")
+
+
+def _in_vdso(image: Image, thread: Thread, eip: int) -> bool:
+    """Whether that is an address of the thread's vdso, where SYSENTER is."""
+    if not image.has("task_struct.mm", "mm_struct.context.vdso"):
+        return False
+    mm = image.struct("task_struct", thread.task)["mm"]
+    return mm != 0 and 0 <= eip - image.struct("mm_struct", mm)["context.vdso"] < PAGE_SIZE
 
 
 def _interrupted(image: Image, note: CpuNote, names: tuple[str, ...], stack_top: int) -> AtEntry:

@@ -17,15 +17,18 @@ def machine(request: pytest.FixtureRequest) -> Machine32:
     return Machine32(request.param)
 
 
-def at_door(machine: Machine32, folder: Path, pushed: int, **values: int) -> tuple[Registers, dict[str, int]]:
+def at_door(
+    machine: Machine32, folder: Path, pushed: int, saved: dict[str, int] | None = None, mm: int = 0, **values: int
+) -> tuple[Registers, dict[str, int]]:
     """What is recovered where so many words of pt_regs are on the stack, and everything that the CPU has."""
     stack = machine.store(bytes(STACK_SIZE), PAGE_SIZE)
     top = stack + STACK_SIZE - 16
     in_cpu = {name: 0x3000 + number for number, name in enumerate(i386.USER_REGS)}
     in_cpu |= {"cs": KERNEL_CS, "eip": 0xC0801010, "esp": top - 4 * pushed, **values}
     on_stack = {name: 0xABCD2000 + number for number, name in enumerate(i386.PT_REGS)} | {"cs": 0xABCD0073}
+    on_stack |= saved or {}
     machine.notes = [cpu_note(77, in_cpu)]
-    return registers(machine, on_stack, folder, active=True, cpu=0, pid=77, stack=stack), in_cpu
+    return registers(machine, on_stack, folder, mm=mm, active=True, cpu=0, pid=77, stack=stack), in_cpu
 
 
 @pytest.mark.parametrize("pushed", [5, 6, 9, 16])
@@ -71,3 +74,18 @@ def test_entry_stacks(machine: Machine32, pushed: int, eip: int, tmp_path: Path)
     assert found.values.get("ebx") == (0xABCD2000 if done else None)
     entry, _ = at_door(machine, tmp_path, 0, eip=0xC0700000, esp=0xFF405FE8)
     assert entry.values == {}
+
+
+def test_places_that_sysenter_fills_in_later(machine: Machine32, tmp_path: Path) -> None:
+    found, _ = at_door(machine, tmp_path, 100, saved={"eip": 0, "esp": 0})
+    assert (found.values, "had not yet saved" in found.origin) == ({}, True)
+
+
+@pytest.mark.parametrize(("eip", "fetched"), [(0xB7FFF010, False), (0x08048010, True)])
+def test_ebp_that_is_not_fetched_yet(machine: Machine32, eip: int, fetched: bool, tmp_path: Path) -> None:
+    """It is the stack pointer then, as it may be anywhere but in the vdso."""
+    mm = machine.words(0, 0xB7FFF000)
+    found, _ = at_door(machine, tmp_path, 100, saved={"eip": eip, "esp": 0xB7000000, "ebp": 0xB7000000}, mm=mm)
+    assert found.values.get("ebp") == (0xB7000000 if fetched else None)
+    assert (found.values["eip"], found.values["esp"]) == (eip, 0xB7000000)
+    assert found.origin.endswith("not recovered: ebp") == (not fetched)
