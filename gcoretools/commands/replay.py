@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,10 @@ SETTINGS: dict[str, Callable[[object], bool]] = {
 }
 
 
+# What a header says of the kernel that need not come out of its dump.
+FROM_CACHE = ("layout", "types_from", "symbols_from")
+
+
 class Replay:
     """The stages of one stream.
 
@@ -96,17 +101,20 @@ class Replay:
         return Tasks(image).selected(first["selectors"])
 
     def digests(self, records: Iterable[Record]) -> tuple[str, str]:
-        """What records say, as a hash: of those that the stream has, and of the registers that it has not.
+        """What records say, as a hash of what the stream must have and one of what it need not have.
 
-        Where the dump lies, its format and fingerprint, and the history do not count.
+        That is the registers, where gc-elf has to recover them, and the kernel's types: out of the cache they can
+        be more than the dump has. Where the dump lies, its format and fingerprint, and the history never count.
         """
-        said, registers = hashlib.blake2b(), hashlib.blake2b()
+        said, beside = hashlib.blake2b(), hashlib.blake2b()
         for record in records:
-            state = registers if self.adds_registers and isinstance(record, Regs) else said
-            for part in _parts(record):
-                state.update(len(part).to_bytes(8, "little"))
-                state.update(part)
-        return said.hexdigest(), registers.hexdigest()
+            if isinstance(record, Header):
+                kernel = {name: record.kernel[name] for name in FROM_CACHE}
+                _add(beside, replace(record, history=[], dump={}, kernel=kernel))
+                kernel = {name: value for name, value in record.kernel.items() if name not in FROM_CACHE}
+                record = replace(record, history=[], dump={}, kernel=kernel)
+            _add(beside if self.adds_registers and isinstance(record, Regs) else said, record)
+        return said.hexdigest(), beside.hexdigest()
 
 
 def _sysroot(settings: Settings) -> Sysroot | None:
@@ -137,12 +145,11 @@ def _checked(stage: dict[str, object]) -> tuple[str, Settings]:
     return name, settings
 
 
-def _parts(record: Record) -> Iterator[bytes | memoryview]:
+def _add(state: hashlib.blake2b, record: Record) -> None:
     """A record as bytes: its fields as text, and the data of pages as it is."""
     wire = to_wire(record)
-    if isinstance(record, Header):
-        wire |= {"history": [], "dump": {}}
     data = wire.pop("data") if isinstance(record, Pages) else b""
     assert isinstance(data, bytes | memoryview)
-    yield json.dumps(wire, default=lambda value: bytes(value).hex()).encode()
-    yield data
+    for part in (json.dumps(wire, default=lambda value: bytes(value).hex()).encode(), data):
+        state.update(len(part).to_bytes(8, "little"))
+        state.update(part)

@@ -107,13 +107,13 @@ def _notes(recorder: Recorder) -> list[Note]:
 
 def _check(stream: _Stream, file: Path, trimmed: Path, recorder: Recorder) -> None:
     """Raises OutputError when the new dump does not give the stream."""
-    dump = open_dump(file)
-    dump.path = recorder.path  # some sentences in the records have it
     try:
+        dump = open_dump(file)
+        dump.path = recorder.path  # some sentences in the records have it
         same = stream.replay.digests(stream.replay.records(dump)) == stream.digests
         why = "it says something else"
     except GcoreError as error:
-        same, why = False, str(error)
+        same, why = False, str(error).replace(str(file), str(trimmed))
     if not same:
         raise OutputError(f"{trimmed} does not give {stream.name} again, and is not kept: {why}")
 

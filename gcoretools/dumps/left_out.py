@@ -1,7 +1,7 @@
 """Why a page is not in a dump that was trimmed: as the whole dump said, or because it was left out.
 
 gc-trim puts that into a note of its own: the whole dump's reasons, NUL behind each, and behind another NUL those
-page frames that had been asked for and were absent already: first, end (exclusive) and reason of each run.
+page frames that had been asked for and were absent already: first, last and reason of each run.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ OWNER, TYPE = "gcoretools", 1
 
 LEFT_OUT = "left out of the dump by gc-trim"
 
-_RUN = np.dtype([("first", "<u8"), ("end", "<u8"), ("reason", "<u8")])
+_RUN = np.dtype([("first", "<u8"), ("last", "<u8"), ("reason", "<u8")])
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class LeftOut:
         why = np.full(len(pfns), len(self.reasons) - 1, np.uint8)
         if len(self.runs):
             index = np.searchsorted(self.runs["first"], pfns, side="right").astype(np.int64) - 1
-            inside = (index >= 0) & (pfns < self.runs["end"][index])
+            inside = (index >= 0) & (pfns <= self.runs["last"][index])
             why[inside] = self.runs["reason"][index[inside]]
         return why
 
@@ -65,7 +65,7 @@ def left_out(reasons: tuple[str, ...], pfns: Pfns, why: NDArray[np.uint8]) -> Le
     new[1:] = (np.diff(pfns) != 1) | (np.diff(why) != 0)
     runs = np.zeros(int(new.sum()), _RUN)
     runs["first"], runs["reason"] = pfns[new], why[new]
-    runs["end"] = pfns[np.roll(new, -1)] + np.uint64(1)
+    runs["last"] = pfns[np.roll(new, -1)]
     return LeftOut((*known, LEFT_OUT), runs)
 
 
@@ -79,7 +79,7 @@ def read_left_out(path: Path, notes: Iterable[Note]) -> LeftOut | None:
     if not end or not words or len(rows) % _RUN.itemsize or len(reasons) >= 1 << 8:
         raise DumpError(f"{path}: the note of gc-trim is damaged")
     runs = np.frombuffer(rows, _RUN)
-    ascending = (runs["first"][1:] >= runs["end"][:-1]).all() and (runs["first"] < runs["end"]).all()
+    ascending = (runs["first"][1:] > runs["last"][:-1]).all() and (runs["first"] <= runs["last"]).all()
     if not (ascending and (runs["reason"] < len(reasons)).all()):
         raise DumpError(f"{path}: the note of gc-trim is damaged: its page frames are not in order")
     return LeftOut((*reasons, LEFT_OUT), runs)

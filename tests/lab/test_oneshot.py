@@ -40,13 +40,22 @@ def test_gc_core_writes_the_file_of_the_pipeline(captured: Capture, role: str, t
 @pytest.mark.lab("max", "kdump")
 def test_a_trimmed_dump_gives_the_same(captured: Capture, tmp_path: Path) -> None:
     """Of a whole dump, and of one with gaps where this makedumpfile leaves out nothing that the commands need."""
-    pid, small = str(captured.process("memory")["global_pid"]), tmp_path / "small"
     known = captured.boot.kernel.name in MAKEDUMPFILE_KNOWS
     dump = captured.dumps["d31"] if known and "d31" in captured.dumps else captured.vmcore
-    whole = stream(dump, pid, tmp_path)
+    trimmed_is_the_same(dump, str(captured.process("memory")["global_pid"]), tmp_path)
+
+
+@pytest.mark.lab("zram")
+def test_a_trimmed_dump_has_what_was_swapped_out(captured: Capture, tmp_path: Path) -> None:
+    trimmed_is_the_same(captured.vmcore, str(captured.process("zram-lzo")["global_pid"]), tmp_path)
+
+
+def trimmed_is_the_same(dump: Path, pid: str, folder: Path) -> None:
+    """What gc-trim makes of all that there is of a process gives the same stream, and the same core."""
+    whole, small = stream(dump, pid, folder), folder / "small"
     pipeline.run("gc-trim", small, whole)
     assert small.stat().st_size < SIZE_LIMIT
-    assert said(stream(small, pid, tmp_path)) == said(whole)
+    assert said(stream(small, pid, folder)) == said(whole)
     for name, source in (("one", dump), ("other", small)):
-        pipeline.run("gc-core", "-f", "127", "-o", tmp_path / name, source, pid)
-    assert same_file(tmp_path / "one", tmp_path / "other")
+        pipeline.run("gc-core", "-f", "127", "-o", folder / name, source, pid)
+    assert same_file(folder / "one", folder / "other")

@@ -21,14 +21,15 @@ def pfns(*numbers: int) -> Pfns:
     return np.array(numbers, np.uint64)
 
 
-@given(st.dictionaries(st.integers(0, 60), st.integers(0, 2)))
+@given(st.dictionaries(st.integers(0, 60) | st.integers((1 << 64) - 4, (1 << 64) - 1), st.integers(0, 2)))
 def test_every_page_keeps_its_reason(absent: dict[int, int]) -> None:
     missed = pfns(*sorted(absent))
     why = np.array([absent[pfn] for pfn in sorted(absent)], np.uint8)
     told = read_left_out(Path("dump"), [Note("CORE", 1, b""), left_out(REASONS, missed, why).note()])
     assert told
     assert told.reasons == (*REASONS, LEFT_OUT)
-    assert told.why(np.arange(64, dtype=np.uint64)).tolist() == [absent.get(pfn, 3) for pfn in range(64)]
+    asked = [*range(64), *range((1 << 64) - 9, 1 << 64)]
+    assert told.why(pfns(*asked)).tolist() == [absent.get(pfn, 3) for pfn in asked]
 
 
 def test_a_dump_that_is_trimmed_twice() -> None:

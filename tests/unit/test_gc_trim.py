@@ -7,9 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from gcoretools.dumps import open_dump
+from gcoretools.commands import run, trim
+from gcoretools.dumps import Dump, Pfns, open_dump
+from gcoretools.dumps.kdump_writer import write_kdump
 from tests.processes import Ended, Runner
 from tests.written_streams import packed, read, wires
 
@@ -109,6 +112,15 @@ def test_without_the_kernel_s_code(runner: Runner) -> None:
     assert trimmed(runner, data, "--no-code").read_bytes() == whole
 
 
+def test_types_out_of_the_cache_may_be_more(runner: Runner) -> None:
+    """Those of modules that were loaded at another boot."""
+    data = stream(runner, EXAMPLE, PIPES["by name"])
+    maps: list[dict[str, Any]] = list(wires(read(data)))
+    maps[0]["kernel"]["types_from"] += ", and BTF of zram in the dump"
+    maps[0]["kernel"]["layout"]["members"]["zram.table"] = [0, 8, False]
+    trimmed(runner, packed(maps))
+
+
 def test_the_dump_has_moved(runner: Runner) -> None:
     data = stream(runner, EXAMPLE, PIPES["by name"])
     maps = list(wires(read(data)))
@@ -158,6 +170,26 @@ def test_nothing_is_kept_when_it_fails(runner: Runner) -> None:
     assert "was cut" in failed(runner.run("gc-trim", "small", stdin=data[:-3]))
     assert "cannot write nowhere/small" in failed(runner.run("gc-trim", "nowhere/small", stdin=data))
     assert list(runner.folder.iterdir()) == []
+
+
+def test_a_dump_that_does_not_give_the_stream_is_not_kept(
+    runner: Runner, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Here because pages get lost on the way into it."""
+    file, small = runner.folder / "pages.gc", runner.folder / "small"
+    file.write_bytes(stream(runner, EXAMPLE, PIPES["some memory"]))
+    for lost, words in ((slice(9, None), "left out of the dump by gc-trim"), (slice(None, None, 2), "")):
+
+        def write(fd: int, dump: Dump, pfns: Pfns, *rest: Any, lost: slice = lost) -> None:
+            write_kdump(fd, dump, np.setdiff1d(pfns, pfns[lost]), *rest)
+
+        monkeypatch.setattr(trim, "write_kdump", write)
+        monkeypatch.setattr(run, "_forget_output", lambda: None)  # the tests' own
+        assert trim.main([str(small), str(file)]) == 1
+        said = capsys.readouterr().err
+        assert said.startswith(f"gc-trim: {small} does not give {file} again, and is not kept: ")
+        assert words in said
+        assert [path.name for path in runner.folder.iterdir()] == ["pages.gc"]
 
 
 def test_a_dump_that_is_small_for_good(runner: Runner) -> None:
