@@ -73,7 +73,7 @@ SYMBOLS: tuple[Need, ...] = (
     maybe("nr_swapfiles"),
     maybe("swapper_spaces"),  # since 3.9
     maybe("zswap_trees"),
-    maybe("nr_zswap_trees"),  # 44c7c734a513 (6.8)
+    maybe("nr_zswap_trees"),  # 44c7c734a513 (6.9)
     maybe("nr_swapper_spaces"),  # 4b3ef9daa4fc (4.11)
     # Which special entries this kernel has
     maybe("task_numa_fault"),
