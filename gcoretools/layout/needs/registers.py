@@ -38,7 +38,7 @@ MEMBERS: tuple[Need, ...] = (
     maybe("user_regset.core_note_type"),
     maybe("cpuinfo_x86.x86_capability"),
     maybe("pt_regs.fs", "pt_regs.xfs"),  # of i386: 464d1a78fbf8 (2.6.21), in thread_struct alone before
-    maybe("pt_regs.gs", "pt_regs.xgs"),  # ccbeed3a0590 (2.6.30)
+    maybe("pt_regs.gs", "pt_regs.xgs"),  # ccbeed3a0590 (2.6.30), and in 2.6.20
     maybe("task_struct.thread.sp0", "task_struct.thread.esp0"),  # faca62273b60 (2.6.25)
     maybe("task_struct.thread.usersp", "task_struct.thread.userrsp"),  # faca62273b60 (2.6.25), as the next
     maybe("task_struct.thread.sp", "task_struct.thread.rsp"),  # faca62273b60 (2.6.25)
