@@ -16,7 +16,7 @@ COUNT = 0x2000
 FILE_SYSTEMS = {"tmpfs": TMPFS, "ramfs": RAMFS, "hugetlbfs": HUGETLBFS, "ext4": 0xEF53}
 
 # What of a large folio stands in the tree: one entry that takes all its slots (6b24ca4a1a8d, 5.17), its head in
-# each slot (4101196b19d7, 5.5), or each page in its own.
+# each slot (4101196b19d7, 5.4), or each page in its own.
 ONE, HEADS, OWN = "one", "heads", "own"
 
 

@@ -2,7 +2,7 @@
 
 The entry code leaves the room of rbx, rbp and r12 to r15 free and calls what is wanted from there, so that its
 return address stands where pt_regs has rbx: that tells such an entry from one that saved everything. The functions
-that use those registers push them: call-frame information says where. 76f5df43cab5 (4.1) ended it.
+that use those registers push them: call-frame information says where. That ended with 4.1.
 """
 
 from __future__ import annotations

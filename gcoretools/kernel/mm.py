@@ -17,7 +17,7 @@ ARGUMENTS_LIMIT = 79
 # include/linux/sched/coredump.h: MMF_DUMPABLE_BITS below, MMF_DUMP_FILTER_BITS wide.
 FILTER_SHIFT, FILTER_MASK = 2, 0x1FF
 
-# Before 2.6.23 (6c5d523826dc) there is no filter: every kind is written.
+# Before 2.6.23 (3cb4a0bb1e77) there is no filter: every kind is written.
 NO_FILTER = 0x7F
 
 # RHEL 5: how many lists its table of filters has, and what counts for a process that is not in it.

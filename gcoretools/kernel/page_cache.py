@@ -149,7 +149,7 @@ class PageCache:
     def _page_states(self, addresses: Words, index: Words) -> tuple[NDArray[np.uint8], Words]:
         """Likewise of entries that are struct pages."""
         pages, frames = Structs(self._image, "page", addresses), self._pages.pfns(addresses)
-        # A large page stands in each slot by its head; until 5.5 (4101196b19d7) its pages stood there themselves.
+        # A large page stands in each slot by its head; until 5.4 (4101196b19d7) its pages stood there themselves.
         tail = (pages["compound_head"] & np.uint64(1)) != 0 if self._image.has("page.compound_head") else False
         state = np.full(len(addresses), DATA, np.uint8)
         # What tmpfs has set aside for fallocate(2) is read as zeros.

@@ -18,7 +18,7 @@ from gcoretools.kernel.structs import Structs
 from gcoretools.paging import Words
 
 # include/linux/radix-tree.h: bit 0 marks a pointer to a node (in each slot since 4.6, 339e6353046d; only in the
-# root before), bit 1 something that is no page (6328650bb4d8, 3.1).
+# root before), bit 1 something that is no page (since 3.1).
 NODE, EXCEPTIONAL = 1, 2
 EXCEPTIONAL_SHIFT = 2
 TAGS = NODE | EXCEPTIONAL

@@ -67,7 +67,7 @@ _WORDS = (
 )
 
 # BITS_PER_LONG less the bits of a page frame (MAX_POSSIBLE_PHYSMEM_BITS - PAGE_SHIFT), by the size of a word:
-# 52 bits of physical address since 02390b87a945 (4.20), 46 before; 36 with PAE, 32 without.
+# 52 bits of physical address since 02390b87a945 (4.17), 46 before; 36 with PAE, 32 without.
 _FRAME_SHIFTS = {8: (24, 30), 4: (8, 12)}
 
 

@@ -16,7 +16,7 @@ MEMBERS: tuple[Need, ...] = (
     maybe("xa_node.slots"),
     maybe("radix_tree_root.rnode"),
     maybe("radix_tree_root.height"),  # d0891265bbc9 (4.7) removed it
-    maybe("radix_tree_node.shift"),  # c12e51b07b3a (4.7)
+    maybe("radix_tree_node.shift"),  # since 4.7
     maybe("radix_tree_node.slots"),
     # Pages
     maybe("page.flags"),

@@ -38,7 +38,7 @@ MEMBERS: tuple[Need, ...] = (
     maybe("user_regset.core_note_type"),
     maybe("cpuinfo_x86.x86_capability"),
     maybe("pt_regs.fs", "pt_regs.xfs"),  # of i386: 464d1a78fbf8 (2.6.21), in thread_struct alone before
-    maybe("pt_regs.gs", "pt_regs.xgs"),  # ccbeed3a0590 (2.6.30)
+    maybe("pt_regs.gs", "pt_regs.xgs"),  # ccbeed3a0590 (2.6.30), and in 2.6.20
     maybe("task_struct.thread.sp0", "task_struct.thread.esp0"),  # faca62273b60 (2.6.25)
     maybe("task_struct.thread.usersp", "task_struct.thread.userrsp"),  # faca62273b60 (2.6.25), as the next
     maybe("task_struct.thread.sp", "task_struct.thread.rsp"),  # faca62273b60 (2.6.25)
@@ -52,11 +52,11 @@ MEMBERS: tuple[Need, ...] = (
     maybe("inactive_task_frame.r15"),
     # Where a CPU's entry code keeps the user's stack pointer, and where its entry stack begins
     maybe("tss_struct.x86_tss.sp0"),
-    maybe("tss_struct.x86_tss.sp2"),  # 98f05b5138f0 (4.20)
+    maybe("tss_struct.x86_tss.sp2"),  # since 4.20
     maybe("mm_struct.context.ldt"),  # the table itself, with its size beside it, until 37868fe113ff (4.2)
     maybe("mm_struct.context.size"),
     maybe("ldt_struct.entries"),
-    maybe("ldt_struct.nr_entries", "ldt_struct.size"),  # bbf79d21bd46 (4.13)
+    maybe("ldt_struct.nr_entries", "ldt_struct.size"),  # renamed in 4.13
 )
 
 SIZES: tuple[Need, ...] = (
@@ -69,7 +69,7 @@ SIZES: tuple[Need, ...] = (
 CONSTANTS: tuple[Need, ...] = (maybe("XFEATURE_MAX"),)
 
 SYMBOLS: tuple[Need, ...] = (
-    # Entries that save a part of pt_regs, until 76f5df43cab5 (4.1), and where a thread leaves the CPU
+    # Entries that save a part of pt_regs, until 4.1, and where a thread leaves the CPU
     maybe("system_call"),
     maybe("stub_clone"),
     maybe("divide_error"),
@@ -80,7 +80,7 @@ SYMBOLS: tuple[Need, ...] = (
     maybe("ia32_ptregs_common"),
     maybe("old_rsp", "per_cpu__old_rsp"),  # dd17c8f72993 (2.6.34)
     maybe("thread_return"),
-    maybe("__schedule", "schedule"),  # c259e01a1ec9 (3.1)
+    maybe("__schedule", "schedule"),  # since 3.1
     # Kernel stacks: their size is between these (arch/x86/kernel/vmlinux.lds.S), or that of thread_union
     maybe("__start_init_stack", "__start_init_task"),  # 8f69cba096b5 (6.10)
     maybe("__end_init_stack", "__end_init_task"),
@@ -96,7 +96,7 @@ SYMBOLS: tuple[Need, ...] = (
     maybe("xstate_fx_sw_bytes"),
     maybe("fpu_user_cfg"),  # 578971f4e228 (5.16)
     maybe("xfeatures_mask_all", "xfeatures_mask"),  # 524bb73bc15c (5.8)
-    maybe("fpu_kernel_xstate_size", "xstate_size"),  # 653a7746fa9a (4.8)
+    maybe("fpu_kernel_xstate_size", "xstate_size"),  # renamed in 4.8
     maybe("copy_xstate_to_uabi_buf"),  # eb6f51723f03 (5.14): a core has zeros between components
     maybe("switch_fpu_return"),  # 5f409e20b794 (5.2); its code tells TIF_NEED_FPU_LOAD
     maybe("stack_canary", "per_cpu__stack_canary"),  # of i386: 3fb0fdb3bbe7 (5.13) ended it
@@ -108,9 +108,9 @@ SYMBOLS: tuple[Need, ...] = (
     maybe("__entry_text_end"),
     maybe("entry_SYSCALL_64"),
     maybe("syscall_return_via_sysret"),
-    maybe("swapgs_restore_regs_and_return_to_usermode"),  # 8a055d7f411d (4.15)
+    maybe("swapgs_restore_regs_and_return_to_usermode"),  # since 4.15
     # ... and that of i386 (arch/x86/entry/entry_32.S)
-    maybe("system_call", "entry_INT80_32"),  # 905a36a28518 (4.4) renamed both
+    maybe("system_call", "entry_INT80_32"),  # this and the next were renamed by 4.2
     maybe("sysenter_entry", "ia32_sysenter_target", "entry_SYSENTER_32"),
     maybe("cpu_tss_rw"),  # c482feefe1ae (4.15)
 )

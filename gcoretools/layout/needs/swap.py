@@ -71,9 +71,9 @@ CONSTANTS: tuple[Need, ...] = (
 SYMBOLS: tuple[Need, ...] = (
     maybe("swap_info"),
     maybe("nr_swapfiles"),
-    maybe("swapper_spaces"),  # 33806f06da65 (3.9)
+    maybe("swapper_spaces"),  # since 3.9
     maybe("zswap_trees"),
-    maybe("nr_zswap_trees"),  # 44c7c734a513 (6.8)
+    maybe("nr_zswap_trees"),  # 44c7c734a513 (6.9)
     maybe("nr_swapper_spaces"),  # 4b3ef9daa4fc (4.11)
     # Which special entries this kernel has
     maybe("task_numa_fault"),
@@ -81,5 +81,5 @@ SYMBOLS: tuple[Need, ...] = (
     maybe("migrate_pages"),
     maybe("make_device_exclusive_range"),  # c25465eb7630 (6.15) renamed it, when it dropped a kind of entry
     maybe("make_device_exclusive", "make_device_exclusive_range"),
-    maybe("migrate_vma_setup", "migrate_vma"),  # a7d1f22bb74f (5.4)
+    maybe("migrate_vma_setup", "migrate_vma"),  # since 5.4
 )
