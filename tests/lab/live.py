@@ -18,7 +18,9 @@ from .machine import Machine
 from .packages import run
 from .variants import Variant
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).resolve().parents[2]
+# Where the guest has what lies in ROOT: on folders such as /tmp it mounts others.
+GUEST_ROOT = Path("/checkout")
 GUEST = Path(__file__).with_name("guestlive")
 
 # The last process lives on until the machine panics; the kernel writes a core of the others before.
@@ -96,7 +98,7 @@ def _build(captured: Capture, rough: Path) -> None:
 
 
 def _put_python(captured: Capture, rough: Path) -> None:
-    """Every file at its own path, and in /python what a shell has to know."""
+    """Every file at its own path, those of the checkout below GUEST_ROOT, and in /python what a shell has to know."""
     python = Path(sys.executable).resolve()
     pid = str(captured.process("threads")["global_pid"])
     told = run([sys.executable, "-c", CLOSURE, captured.vmcore, pid, rough / "core"], cwd=ROOT)
@@ -104,9 +106,15 @@ def _put_python(captured: Capture, rough: Path) -> None:
     binaries = [path for path in files if ".so" in path.name or path == python]
     files |= {library for binary in binaries for library in libraries(binary)}
     for path in sorted(path for path in files if path.is_file()):
-        target = rough / "root" / path.relative_to("/")
+        target = rough / "root" / _in_guest(path).relative_to("/")
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(path, target)
-    found = ":".join([str(ROOT), *(path for path in sys.path if path.endswith("site-packages"))])
+    packages = (Path(path).resolve() for path in sys.path if path.endswith("site-packages"))
+    found = ":".join(str(_in_guest(path)) for path in (ROOT, *packages))
     words = f"PYTHON={python}\nexport PYTHONPATH={found} PYTHONDONTWRITEBYTECODE=1 PYTHONNOUSERSITE=1\n"
     (rough / "root/python").write_text(words)
+
+
+def _in_guest(path: Path) -> Path:
+    """Where the guest has a file of this machine."""
+    return GUEST_ROOT / path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
