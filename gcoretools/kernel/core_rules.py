@@ -25,7 +25,7 @@ def core_rules(image: Image) -> dict[str, object]:
             executable (429a22e776a2, 5.10).
         elf_header_by_magic: ... when it begins with the ELF magic (before 5.10, and again since
             84158b7f6a06, 5.18).
-        note_align: whether p_align of PT_NOTE is 4 instead of 0 (60592fb6b67c, 6.5; told from 6.12 on).
+        note_align: whether p_align of PT_NOTE is 4 instead of 0 (60592fb6b67c, 6.5).
         last_notes: owner, type and data of the notes behind those of all threads.
         siginfo_note, file_note: whether it has NT_SIGINFO (49ae4d4b113b, 3.7) and NT_FILE (2aa362c49c31, 3.7).
         never: VM_ flags of mappings that are left out whatever the filter: VM_RESERVED went in the same release
@@ -37,8 +37,9 @@ def core_rules(image: Image) -> dict[str, object]:
         "sorted": _sorts(image),
         "elf_header_by_mode": snapshot,
         "elf_header_by_magic": not snapshot or _compares_magic(image),
-        # Nothing in types or symbols names that change (6.5); this struct came later (6.12).
-        "note_align": image.has("x86_xfeat_component"),
+        # Nothing in types or symbols names that change; this system call came in the same release, and this
+        # struct is there later (6.12) where the kernel was built without the call.
+        "note_align": image.has("__x64_sys_cachestat") or image.has("x86_xfeat_component"),
         "last_notes": last_notes(image),
         "siginfo_note": image.has("elf_note_info.csigdata"),
         "file_note": image.has("elf_note_info.files"),

@@ -98,7 +98,7 @@ def _build(captured: Capture, rough: Path) -> None:
 
 
 def _put_python(captured: Capture, rough: Path) -> None:
-    """Every file at its own path, those of the checkout below GUEST_ROOT, and in /python what a shell has to know."""
+    """Every file at its own path, but the checkout below GUEST_ROOT, and in /python what a shell has to know."""
     python = Path(sys.executable).resolve()
     pid = str(captured.process("threads")["global_pid"])
     told = run([sys.executable, "-c", CLOSURE, captured.vmcore, pid, rough / "core"], cwd=ROOT)

@@ -77,7 +77,13 @@ def test_whether_segments_are_sorted(tmp_path: Path, compares: bool, told: int |
     assert core_rules(kernel.image(tmp_path))["sorted"] is wanted
 
 
-def test_the_alignment_of_notes_came_with_a_struct(tmp_path: Path) -> None:
+@pytest.mark.parametrize("came", ["x86_xfeat_component", "__x64_sys_cachestat", None])
+def test_the_alignment_of_notes_came_with_a_system_call_or_before_a_struct(
+    came: str | None, tmp_path: Path
+) -> None:
     kernel = FakeKernel(cpus=1)
-    kernel.layout.sizes["x86_xfeat_component"] = 16
-    assert core_rules(kernel.image(tmp_path))["note_align"] is True
+    if came == "x86_xfeat_component":
+        kernel.layout.sizes[came] = 16
+    elif came:
+        kernel.symbol(came)
+    assert core_rules(kernel.image(tmp_path))["note_align"] is (came is not None)

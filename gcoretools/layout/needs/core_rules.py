@@ -17,6 +17,7 @@ SYMBOLS: tuple[Need, ...] = (
     # Whose code tells the rule for ELF headers: where it is inlined, its caller's (which 6.17 renamed)
     maybe("dump_vma_snapshot"),
     maybe("vfs_coredump", "do_coredump"),
+    maybe("__x64_sys_cachestat", "__ia32_sys_cachestat"),  # of 6.5, as the alignment of notes
     maybe("cmp_vma_size"),  # sorts segments by size: 7d442a33bfe8 (6.12)
     maybe("core_sort_vma"),  # ... and only when told to: 39ec9eaaa165 (6.14)
 )
