@@ -1,11 +1,15 @@
 """The files of a kernel: fetched once per package version, kept below a folder."""
 
 import lzma
+import re
 import shutil
+import subprocess
+import tarfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from .errors import LabError
 from .folders import scratch
 from .kernels import Kernel
 from .packages import Apt, run
@@ -24,6 +28,9 @@ MORE_MODULES = {
         "zstd_compress", "zstd_decompress", "lzo", "lzo-rle", "lz4", "lz4hc", "zstd", "deflate", "zram",
     ),
 }  # fmt: skip
+
+# What a -dbg package calls it: boot/vmlinux-RELEASE, or lib/modules/RELEASE/vmlinux.
+VMLINUX = re.compile(r"/vmlinux(-\d[^/]*)?$")
 
 
 @dataclass(frozen=True)
@@ -63,11 +70,22 @@ class Boot:
             version = self.versions.split()[0].rpartition("=")[2]
             with scratch(self.folder / "debug") as work:
                 deb = apt.download(f"linux-image-{release}-dbg={version}", work)
-                # It stands near the beginning: what follows, up to 3 GB of modules, is not unpacked.
-                extract = 'dpkg-deb --fsys-tarfile "$0" | tar -x -f - -C "$1" --occurrence=1 --wildcards "$2"'
-                run(["sh", "-c", extract, deb, work, "*/boot/vmlinux-*"])
-                next(work.rglob("vmlinux-*")).rename(path)
+                _take_vmlinux(deb, work / "vmlinux")
+                (work / "vmlinux").rename(path)
         return path
+
+
+def _take_vmlinux(deb: Path, target: Path) -> None:
+    """The first file of a package that is a vmlinux; links to it and the gigabytes of modules are passed over."""
+    unpacking = subprocess.Popen(["dpkg-deb", "--fsys-tarfile", deb], stdout=subprocess.PIPE)
+    assert unpacking.stdout
+    with unpacking, tarfile.open(fileobj=unpacking.stdout, mode="r|") as archive, target.open("wb") as out:
+        member = next((each for each in archive if each.isreg() and VMLINUX.search(each.name)), None)
+        source = archive.extractfile(member) if member else None
+        if source is None:
+            raise LabError(f"{deb.name} has no vmlinux")
+        shutil.copyfileobj(source, out, 1 << 20)
+        unpacking.kill()
 
 
 def _take_modules(tree: Path, names: Sequence[str], letter: str, target: Path) -> None:
