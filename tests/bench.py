@@ -90,8 +90,8 @@ def main() -> None:
         _core(large, Path(folder))
         _inflated(large, Path(folder))
         _threads(capture(KERNEL, "crowd"), Path(folder))
-        _swapped(capture(KERNEL, "swapbench"), Path(folder))
         _mappings(capture(KERNEL, "many"), Path(folder))
+        _swapped(capture(KERNEL, "swapbench"), Path(folder))
         _memory(large, Path(folder))
 
 
