@@ -17,7 +17,7 @@ from .packages import Apt
 from .variants import VARIANTS
 
 NEEDED = Path(__file__).with_name("packages.txt")
-TOOLS = ("qemu-system-x86_64", "busybox", "cpio", "dpkg", "gdb", "makedumpfile", "gcc", "readelf")
+TOOLS = ("qemu-system-x86_64", "busybox", "cpio", "dpkg", "mke2fs", "gdb", "makedumpfile", "gcc", "readelf")
 
 
 @dataclass(frozen=True)
