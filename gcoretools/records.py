@@ -165,7 +165,8 @@ class Unread(Record):
     kind: ClassVar[str] = "unread"
     start: U64  # virtual address
     size: U64  # bytes, at most DATA_LIMIT
-    read: Callable[[], bytes | bytearray | memoryview]  # gives the bytes, in any thread
+    read: Callable[[], bytes | bytearray | memoryview]  # gives the bytes, in any process
+    slow: bool  # whether that takes longer than to hand them on
 
 
 @dataclass(slots=True)

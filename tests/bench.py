@@ -6,6 +6,7 @@ measured where they are installed.
 
 from __future__ import annotations
 
+import compileall
 import os
 import resource
 import shutil
@@ -19,6 +20,7 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
+import gcoretools
 from tests.lab.lab import Capture, capture
 from tests.lab.pipeline import BIN
 from tests.lab.variants import CROWDS, SWAPPED_OUT
@@ -81,6 +83,7 @@ sys.exit(any(os.waitpid(child, 0)[1] for child in children))
 
 def main() -> None:
     """Measure everything and print the table."""
+    compileall.compile_dir(Path(gcoretools.__file__).parent, quiet=1)  # as pip does where it installs
     small, large = capture(KERNEL, "max"), capture(KERNEL, "bench")
     print(f"{os.cpu_count()} CPUs, page cache warm, medians of {RUNS} runs\n")
     print("| what | seconds | beside | ratio |")
@@ -125,7 +128,7 @@ def _core(large: Capture, folder: Path) -> None:
     if _has_drgn():
         command = ("-c", str(large.vmcore), "-s", str(large.vmlinux()))
         _compare(
-            "the same",
+            "`gc-maps \\| gc-pages \\| gc-elf`, the same core",
             pipeline,
             "drgn, a page at a time",
             lambda: _drgn(DRGN_PAGES, command, pid, str(other)),
@@ -144,7 +147,13 @@ def _inflated(large: Capture, folder: Path) -> None:
     size = kdump.stat().st_size >> 20
     inflate = [sys.executable, "-c", INFLATE, str(kdump)]
     what = f"`gc-core` from a zlib kdump of {size} MiB"
-    _compare(what, _one_shot(kdump, pid, core), "inflating its pages alone", lambda: _run(inflate))
+    _compare(
+        what,
+        _one_shot(kdump, pid, core),
+        "inflating its pages alone",
+        lambda: _run(inflate),
+        before=lambda: core.unlink(missing_ok=True),  # what inflates alone has none to take away
+    )
 
 
 def _threads(crowd: Capture, folder: Path) -> None:
@@ -252,12 +261,13 @@ def _compare(
     beside: str = "",
     theirs: Callable[[], None] | None = None,
     runs: int = RUNS,
+    before: Callable[[], None] = lambda: None,
 ) -> None:
-    """A row of the table: both in turn, and the median of the ratios of each turn."""
+    """A row of the table: both in turn, and the median of the ratios of each turn; `before` each, untimed."""
     ours()
     if theirs:
         theirs()
-    turns = [(_seconds(ours), _seconds(theirs) if theirs else 0.0) for _ in range(runs)]
+    turns = [(_seconds(ours, before), _seconds(theirs, before) if theirs else 0.0) for _ in range(runs)]
     mine = statistics.median(turn[0] for turn in turns)
     if not theirs:
         print(f"| {what} | {mine:.2f} | | |", flush=True)
@@ -267,7 +277,8 @@ def _compare(
     print(f"| {what} | {mine:.2f} | {beside}: {other:.2f} | {ratio:.2f} |", flush=True)
 
 
-def _seconds(call: Callable[[], None]) -> float:
+def _seconds(call: Callable[[], None], before: Callable[[], None] = lambda: None) -> float:
+    before()
     start = time.perf_counter()
     call()
     return time.perf_counter() - start

@@ -11,6 +11,7 @@ from gcoretools.kernel.core_rules import core_rules
 from gcoretools.kernel.image import Image
 from gcoretools.layout.layout import kernel_to_plain
 from gcoretools.records import FORMAT, VERSION, Header, Record
+from gcoretools.stages.ahead import read_here
 from gcoretools.stages.maps import add_mappings
 from gcoretools.stages.pages import add_pages
 from gcoretools.stages.regs import add_registers
@@ -48,7 +49,7 @@ class FakeMachine:
         """All records behind the header, by every stage that adds some."""
         tasks = Tasks(self.image).selected([*selectors])
         mapped = add_mappings(add_registers(tasks, self.image), self.image)
-        return list(add_pages(mapped, self.image, self.header().rules, filter_))
+        return list(read_here(add_pages(mapped, self.image, self.header().rules, filter_)))
 
     def stream(self, *selectors: str) -> bytes:
         """The bytes of a whole stream, ready for gc-elf."""

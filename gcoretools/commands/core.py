@@ -97,7 +97,7 @@ def _core(arguments: Arguments, report: Report) -> None:
         nonlocal taken
         mapped = add_mappings(Tasks(image).selected(selectors), image)
         swap = Swap(image, images)
-        records = progress.shown(add_pages(mapped, image, header.rules, chosen, True, sysroot, swap))
+        records = progress.shown(add_pages(mapped, image, header.rules, chosen, sysroot, swap))
         for process in write_cores(header, account.told(records), output, recover, zero):
             taken += 1
             report.say(PROGRESS, f"pid {process.pid}: {process.comm}: done")

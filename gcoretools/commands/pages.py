@@ -10,6 +10,7 @@ from gcoretools.commands.options import Arguments
 from gcoretools.commands.report import Report
 from gcoretools.errors import PageCorrupt
 from gcoretools.kernel.swap.swap import Swap
+from gcoretools.stages.ahead import read_ahead
 from gcoretools.stages.pages import add_pages
 from gcoretools.stages.source import verified
 
@@ -71,11 +72,11 @@ def _pages(arguments: Arguments, report: Report) -> None:
     images = options.swap_images(arguments)
     swap = Swap(image, images)
     account = Account(report, image.dump)
-    planned = add_pages(records, image, header.rules, chosen, sysroot=sysroot, swap=swap)
+    extracted = read_ahead(add_pages(records, image, header.rules, chosen, sysroot, swap))
     kept = {name: str(path.resolve()) for name, path in images.items()}
     settings = options.settings(arguments, "--sysroot", filter=chosen, swap=kept)
     try:
-        streams.emit(header, account.told(planned), report, settings)
+        streams.emit(header, account.told(extracted), report, settings)
     except PageCorrupt as error:
         raise PageCorrupt(f"{error} (with --verify such pages become gaps)") from error
     if arguments["--strict"]:

@@ -16,6 +16,8 @@ def shown(records: Iterable[Record]) -> Iterator[Record]:
 def _with_bars(records: Iterable[Record]) -> Iterator[Record]:
     from tqdm import tqdm  # takes longer to import than many a core to write
 
+    tqdm.monitor_interval = 0  # a thread, and this process forks
+
     with tqdm(unit="B", unit_scale=True, unit_divisor=1024, leave=False, delay=0.5) as bar:
         for record in records:
             if isinstance(record, Process):

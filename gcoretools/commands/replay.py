@@ -18,6 +18,7 @@ from gcoretools.kernel.swap.swap import Swap
 from gcoretools.layout.layout import kernel_to_plain
 from gcoretools.layout.resolve import resolve_kernel
 from gcoretools.records import FORMAT, VERSION, Header, Pages, Record, Regs
+from gcoretools.stages.ahead import read_here
 from gcoretools.stages.maps import add_mappings
 from gcoretools.stages.pages import add_pages
 from gcoretools.stages.regs import add_registers
@@ -35,13 +36,8 @@ STAGES: dict[str, Stage] = {
     "gc-tasks": lambda records, image, header, settings: records,
     "gc-maps": lambda records, image, header, settings: add_mappings(records, image),
     "gc-regs": lambda records, image, header, settings: add_registers(records, image),
-    "gc-pages": lambda records, image, header, settings: add_pages(
-        records,
-        image,
-        header.rules,
-        settings.get("filter"),
-        sysroot=_sysroot(settings),
-        swap=_swap(image, settings),
+    "gc-pages": lambda records, image, header, settings: read_here(
+        add_pages(records, image, header.rules, settings.get("filter"), _sysroot(settings), _swap(image, settings))
     ),
 }
 

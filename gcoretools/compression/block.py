@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
 Buffer = bytes | bytearray | memoryview
 
-Decompressor = Callable[[Buffer, int], bytes]
+AnyBuffer = TypeVar("AnyBuffer", bytes, bytearray, memoryview)
+
+Decompressor = Callable[[Buffer, int], Buffer]
 
 
-def whole(plain: bytes, size: int) -> bytes:
+def whole(plain: AnyBuffer, size: int) -> AnyBuffer:
     """The plain data, when it is as long as it has to be. Raises ValueError."""
     if len(plain) != size:
         raise ValueError(f"it holds {len(plain)} bytes instead of {size}")

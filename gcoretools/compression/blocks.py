@@ -1,4 +1,4 @@
-"""LZ4, snappy and zstd, as one block without a container: bounded, and without Python's lock."""
+"""LZ4, snappy and zstd, as one block without a container: bounded."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from types import ModuleType
 from gcoretools.compression.block import Buffer, whole
 
 
-def lz4_block(data: Buffer, size: int) -> bytes:
+def lz4_block(data: Buffer, size: int) -> Buffer:
     """`size` bytes out of an LZ4 block. Raises ValueError when it is damaged, or holds more or fewer."""
     return _filled(lambda cramjam, plain: cramjam.lz4.decompress_block_into(data, plain, output_len=size), size)
 
 
-def snappy_block(data: Buffer, size: int) -> bytes:
+def snappy_block(data: Buffer, size: int) -> Buffer:
     """`size` bytes out of a raw snappy block (no frames); errors as for `lz4_block`."""
     return _filled(lambda cramjam, plain: cramjam.snappy.decompress_raw_into(data, plain), size)
 
 
-def zstd_block(data: Buffer, size: int) -> bytes:
+def zstd_block(data: Buffer, size: int) -> Buffer:
     """`size` bytes out of zstd frames; errors as for `lz4_block`."""
     return _filled(lambda cramjam, plain: cramjam.zstd.decompress_into(data, plain), size)
 
 
-def _filled(decompress: Callable[[ModuleType, bytearray], int], size: int) -> bytes:
+def _filled(decompress: Callable[[ModuleType, bytearray], int], size: int) -> Buffer:
     """What a function writes into a buffer that holds no more than there has to be."""
     import cramjam  # a dump that needs it is rare, and a command should start at once
 
@@ -32,4 +32,4 @@ def _filled(decompress: Callable[[ModuleType, bytearray], int], size: int) -> by
         count = decompress(cramjam, plain)
     except cramjam.DecompressionError as error:
         raise ValueError(str(error)) from error
-    return whole(bytes(memoryview(plain)[:count]), size)
+    return whole(memoryview(plain)[:count], size)

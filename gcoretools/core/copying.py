@@ -1,65 +1,58 @@
-"""Memory copied into a file by several threads, each piece to a place of its own.
-
-Neither gathering pages nor writing them holds Python's lock; while one thread waits for the file's, another reads.
-"""
+"""Memory copied into a file by several processes, each piece to a place of its own."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from threading import Semaphore
+from contextlib import closing
+
+from gcoretools.workers import dealt
 
 Read = Callable[[], bytes | bytearray | memoryview]
 
-# More do not write faster: the kernel lets one at a time into a file.
-THREADS = min(4, len(os.sched_getaffinity(0)) + 1)
+JOB, SMALL = 1 << 20, 1 << 14
+"""Bytes of a worker's job, and how many a piece counts, at least."""
 
-# Pieces that wait to be copied, at most.
-BACKLOG = 64
+DEALT = 1024
+"""Jobs that are dealt out at a time."""
 
 
 class Copying:
-    """Threads that copy into one file.
+    """What is to be copied into one file.
 
     Args:
         fd: open for writing, at any place.
     """
 
     def __init__(self, fd: int) -> None:
-        from concurrent.futures import ThreadPoolExecutor  # it takes time, and a pipeline has no need of it
-
         self._fd = fd
-        self._pool = ThreadPoolExecutor(THREADS)
-        self._room = Semaphore(BACKLOG)
-        self._failures: list[BaseException] = []
+        self._jobs: list[list[tuple[Read, int]]] = []
+        self._room = 0
 
-    def copy(self, read: Read, at: int) -> None:
-        """Have what `read` gives written at offset `at` of the file. Raises what has failed so far."""
-        self._room.acquire()
-        self._raise()
-        self._pool.submit(self._copy, read, at)
+    def copy(self, read: Read, size: int, at: int) -> None:
+        """Have the `size` bytes that `read` gives written at offset `at` of the file, now or later.
+
+        Raises what reading an earlier piece raises, and OSError.
+        """
+        if size > self._room:
+            if len(self._jobs) == DEALT:
+                self.finish()
+            self._jobs.append([])
+            self._room = JOB
+        self._jobs[-1].append((read, at))
+        self._room -= max(size, SMALL)
 
     def finish(self) -> None:
-        """Wait until everything is written. Raises what failed."""
-        self._pool.shutdown()
-        self._raise()
+        """Behind this everything is written. Raises what reading raises, and OSError."""
+        with closing(dealt(len(self._jobs), self._do, DEALT)) as all_done:
+            for number, done in enumerate(all_done):
+                if not done:
+                    self._do(number)
+        self._jobs, self._room = [], 0
 
-    def abandon(self) -> None:
-        """Write nothing more; when this returns, nobody uses the file any longer."""
-        self._pool.shutdown(cancel_futures=True)
-
-    def _copy(self, read: Read, at: int) -> None:
-        try:
-            if not self._failures:
-                _write_at(self._fd, memoryview(read()), at)
-        except BaseException as error:
-            self._failures.append(error)
-        finally:
-            self._room.release()
-
-    def _raise(self) -> None:
-        if self._failures:
-            raise self._failures[0]
+    def _do(self, number: int) -> None:
+        for read, at in self._jobs[number]:
+            _write_at(self._fd, memoryview(read()), at)
 
 
 def _write_at(fd: int, data: memoryview, at: int) -> None:

@@ -21,22 +21,14 @@ ZEROS = bytes(1 << 16)
 class CoreFile:
     """An output that data and runs of zeros are appended to; runs become holes where it can have them.
 
-    Used as a context: behind it nobody writes any more. An OSError of it is left to whoever opened the descriptor,
-    and knows its name.
+    An OSError of it is left to whoever opened the descriptor, and knows its name.
     """
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
         self._hole = 0
         self._sparse = _can_have_holes(fd)
-        self._copying: Copying | None = None
-
-    def __enter__(self) -> CoreFile:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._copying:
-            self._copying.abandon()
+        self._copying = Copying(fd)
 
     def write(self, data: bytes | memoryview) -> None:
         """Append bytes."""
@@ -46,22 +38,20 @@ class CoreFile:
         write_all(self._fd, [data])
 
     def copy(self, read: Read, size: int) -> None:
-        """Append the `size` bytes that `read` gives; where the output allows it other threads do so meanwhile."""
+        """Append the `size` bytes that `read` gives; in a file by several processes, at the latest in `finish`."""
         self._close_hole()
-        if not self._sparse:
+        if self._sparse:
+            self._copying.copy(read, size, os.lseek(self._fd, size, os.SEEK_CUR) - size)
+        else:
             write_all(self._fd, [read()])
-            return
-        self._copying = self._copying or Copying(self._fd)
-        self._copying.copy(read, os.lseek(self._fd, size, os.SEEK_CUR) - size)
 
     def zeros(self, size: int) -> None:
         """Append `size` zero bytes."""
         self._hole += size
 
     def finish(self) -> None:
-        """Write what is still pending. Raises what `read` raised."""
-        if self._copying:
-            self._copying.finish()
+        """Write what is still pending. Raises what `read` raises."""
+        self._copying.finish()
         if self._hole and self._sparse:
             os.ftruncate(self._fd, os.lseek(self._fd, self._hole, os.SEEK_CUR))
             self._hole = 0

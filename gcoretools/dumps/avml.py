@@ -7,7 +7,7 @@ size, so that the blocks are found from the last to the first (github.com/micros
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
@@ -18,7 +18,6 @@ from gcoretools.dumps.dump import digest
 from gcoretools.dumps.lime import HEADER, REASONS, header_at
 from gcoretools.dumps.mapping import FileBytes
 from gcoretools.dumps.page_runs import page_runs
-from gcoretools.dumps.parallel import in_shares
 from gcoretools.dumps.runs import RunsDump
 from gcoretools.errors import DumpError, PageCorrupt
 
@@ -33,9 +32,6 @@ BLOCK_LIMIT = 1 << 30
 INDEXES_KEPT, FRAMES_KEPT = 64, 64
 """Of the blocks, and of the plain frames: 4 MiB."""
 
-SHARE = 4
-"""Frames in a thread's share, at least."""
-
 _TRAILER = 8
 
 Place = tuple[int, int, int]
@@ -46,6 +42,7 @@ class AvmlDump(RunsDump):
     """Physical memory in compressed blocks."""
 
     format = "avml"
+    compressed = True
     notes = ()
     reasons = REASONS
 
@@ -106,12 +103,9 @@ class PlainBlocks:
     def _within(self, block: int, start: int, stop: int) -> memoryview:
         """Bytes of one block."""
         places = self._index(block)[start // FRAME_SIZE : -(-stop // FRAME_SIZE)]
-        plain = self._frame(places[0]) if len(places) == 1 else in_shares(self._joined, places, SHARE)
+        plain = self._frame(places[0]) if len(places) == 1 else b"".join(map(self._plain, places))
         skipped = start % FRAME_SIZE
         return memoryview(plain)[skipped : skipped + stop - start]
-
-    def _joined(self, places: Sequence[Place]) -> bytes:
-        return b"".join(map(self._plain, places))
 
     def _plain(self, place: Place) -> bytes:
         offset, stored, size = place

@@ -43,6 +43,7 @@ class Dump(ABC):
             usual one first; `why` tells which of them holds.
         fingerprint: hex digest that tells this dump from another one (not its path).
         moving: it is the memory of the running kernel, which changes while it is read.
+        compressed: its pages are, so that to read them takes time.
         remedy: how the next dump would hold what is absent for the usual reason, where that is known.
     """
 
@@ -52,6 +53,7 @@ class Dump(ABC):
     reasons: tuple[str, ...]
     fingerprint: str
     moving: bool = False
+    compressed: bool = False
     remedy: str = ""
 
     @property

@@ -41,6 +41,7 @@ class KdumpDump(Dump):
     """
 
     format = "kdump-compressed"
+    compressed = True
 
     def __init__(self, path: Path, data: FileBytes) -> None:
         """Reads headers and bitmaps of the mapped file. Raises DumpError when they cannot be, or it is cut."""
@@ -79,8 +80,10 @@ class KdumpDump(Dump):
         """The bytes of these pages. Raises PageAbsent, and PageCorrupt for one whose data is damaged."""
         if len(pfns) <= SCATTERED:
             return b"".join([self._page(pfn) for pfn in pfns.tolist()])
-        self._demand(pfns)
-        return self._pages.many(self._indexes(pfns), pfns)
+        pages = self._pages.many(self._indexes(pfns), pfns) if self._is_held(pfns).all() else None
+        if pages is None:
+            raise self.absent(int(pfns[~self.present(pfns)][0]))
+        return pages
 
     def ranges(self) -> Iterator[tuple[int, int]]:
         """(physical address, size in bytes) of every run of pages that are in the dump, ascending."""
@@ -109,11 +112,6 @@ class KdumpDump(Dump):
     def _indexes(self, pfns: Pfns) -> NDArray[np.int64]:
         """The number of each page's descriptor."""
         return self._held.ranks(pfns) - self._before
-
-    def _demand(self, pfns: Pfns) -> None:
-        present = self.present(pfns)
-        if not present.all():
-            raise self.absent(int(pfns[~present][0]))
 
     def _page(self, pfn: int) -> bytes:
         """One page, out of the cache or into it; of the cached ones, that which was not used for longest goes."""

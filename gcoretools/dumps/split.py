@@ -18,6 +18,7 @@ class SplitDump(Dump):
     """The parts of a split dump as one; each answers for its own page frames."""
 
     format = "kdump-compressed"
+    compressed = True
 
     def __init__(self, path: Path, parts: Sequence[Dump]) -> None:
         """Raises DumpError when the parts are not all those of one dump."""

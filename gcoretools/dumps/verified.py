@@ -21,7 +21,8 @@ class VerifiedDump(Dump):
 
     def __init__(self, dump: Dump) -> None:
         self.path, self.format, self.notes = dump.path, dump.format, dump.notes
-        self.reasons, self.fingerprint, self.moving = (*dump.reasons, REASON), dump.fingerprint, dump.moving
+        self.reasons, self.fingerprint = (*dump.reasons, REASON), dump.fingerprint
+        self.moving, self.compressed = dump.moving, dump.compressed
         self._dump = dump
 
     def present(self, pfns: Pfns) -> NDArray[np.bool_]:

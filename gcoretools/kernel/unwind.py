@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from gcoretools.errors import KernelDataError, PageAbsent
 from gcoretools.kernel.image import Image
-from gcoretools.layout.cfi import Row
 from gcoretools.records import Thread
+
+if TYPE_CHECKING:
+    from gcoretools.layout.cfi import Row
 
 # DWARF numbers of what a function must leave as it found them (System V ABI for AMD64, figure 3.36).
 CALLEE_SAVED = {"rbx": 3, "rbp": 6, "r12": 12, "r13": 13, "r14": 14, "r15": 15}

@@ -50,8 +50,8 @@ def write_cores(
         if not isinstance(record, Process):
             continue
         parts, first = _collect(record, stream)
-        with open_output(record) as fd, CoreFile(fd) as core:
-            _Core(header, parts, recover, gaps_are_zero).write(core, first, stream)
+        with open_output(record) as fd:
+            _Core(header, parts, recover, gaps_are_zero).write(CoreFile(fd), first, stream)
         yield record
 
 
@@ -127,10 +127,12 @@ class _Core:
             pages = next(data, None)
             if pages is None or pages.start != at or at + pages.size > end:
                 raise StreamError(f"the stream's pages are not those that its extents say, at {at:#x}")
-            if isinstance(pages, Unread):
+            if isinstance(pages, Pages):
+                core.write(pages.data)
+            elif pages.slow:
                 core.copy(pages.read, pages.size)
             else:
-                core.write(pages.data)
+                core.write(memoryview(pages.read()))
             at += pages.size
 
     def _data(self, first: Record, stream: Iterator[Record]) -> Iterator[Pages | Unread]:

@@ -12,7 +12,7 @@ from gcoretools.dumps.dump import PAGE_SIZE
 from gcoretools.errors import GcoreError, KernelDataError, PageAbsent, StreamError
 from gcoretools.kernel.core_rules import ELF_MAGIC
 from gcoretools.kernel.image import Image
-from gcoretools.kernel.page_state import DATA, WITH_BYTES, ZERO
+from gcoretools.kernel.page_state import DATA, STORED, WITH_BYTES, ZERO
 from gcoretools.kernel.residence import Piece, Residence
 from gcoretools.kernel.steady import SteadyResidence
 from gcoretools.kernel.swap.swap import Swap
@@ -25,16 +25,14 @@ def add_pages(
     image: Image,
     rules: dict[str, object],
     chosen: int | None,
-    unread: bool = False,
     sysroot: Sysroot | None = None,
     swap: Swap | None = None,
 ) -> Iterator[Record]:
-    """The records with the decision in each `vma`, and before each `done` all `extent`s and then all `pages`.
+    """The records with the decision in each `vma`, and before each `done` all `extent`s and then all `unread`s.
 
     Args:
         rules: gcoretools.kernel.core_rules of the kernel, as the header carries them.
         chosen: bits of -f; None takes each process's own coredump_filter.
-        unread: whether page frames are handed on as `unread`s, to be read by whoever writes them.
         sysroot: files in place of what is not in memory of executables and libraries.
         swap: the kernel's swapped pages, when images of its swap devices go with them.
     Earlier decisions, extents and pages are made anew. Raises StreamError for a process without mappings.
@@ -45,7 +43,7 @@ def add_pages(
         if isinstance(record, Extent | Pages):
             continue
         if isinstance(record, Process):
-            plan = _Plan(image, record, rules, chosen, unread, sysroot, swap)
+            plan = _Plan(image, record, rules, chosen, sysroot, swap)
         elif isinstance(record, Vma) and plan:
             record = plan.decide(record)
         elif isinstance(record, Done) and plan:
@@ -65,14 +63,13 @@ class _Plan:
         process: Process,
         rules: dict[str, object],
         chosen: int | None,
-        unread: bool,
         sysroot: Sysroot | None,
         swap: Swap,
     ) -> None:
         self._process = process
         self._rules = rules
-        self._unread = unread
         self._chosen = from_kernel(process.coredump_filter) if chosen is None else chosen
+        self._slow = (STORED, DATA) if image.dump.compressed else (STORED,)
         kind = SteadyResidence if image.dump.moving else Residence
         self._residence = kind(image, process, swap)
         self._vmas: list[Vma] = []
@@ -106,7 +103,7 @@ class _Plan:
             if last:
                 yield self._counted(last)
 
-    def pages(self) -> Iterator[Pages | Unread]:
+    def pages(self) -> Iterator[Unread]:
         """The bytes of all data extents, in the same order."""
         for vma in self._ordered():
             for piece in self._pieces(vma):
@@ -138,14 +135,12 @@ class _Plan:
             self.zero += extent.size
         return extent
 
-    def _read(self, piece: Piece) -> Iterator[Pages | Unread]:
+    def _read(self, piece: Piece) -> Iterator[Unread]:
         step = DATA_LIMIT // PAGE_SIZE
         for at in range(0, len(piece.places), step):
             start, count = piece.start + at * PAGE_SIZE, min(step, len(piece.places) - at)
             read = partial(self._chain.read, piece, at, count)
-            # Of what is stored elsewhere each page may need others that were read before: one thread for that.
-            later = self._unread and piece.state == DATA
-            yield Unread(start, count * PAGE_SIZE, read) if later else Pages(start, memoryview(read()))
+            yield Unread(start, count * PAGE_SIZE, read, piece.state in self._slow)
 
     def _begins_elf(self, vma: Vma) -> bool:
         """Whether a mapping begins with the ELF magic. A page that is not there may: it becomes a gap."""

@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[2] / "gcoretools"
 # From the lowest room up: a module imports from rooms below its own, and from its own.
 ROOMS = (
     "errors",
+    "workers",
     "records",
     "stream",
     "compression",
@@ -49,11 +50,12 @@ ONLY_IN = {
     "tqdm": ("commands.progress",),
     "cramjam": ("compression",),
     "lzallright": ("compression",),
+    "deflate": ("compression",),
     "sys": ("commands",),
     "argparse": (),
     "pickle": (),
     "subprocess": (),
-    "socket": (),
+    "socket": ("workers",),
     "urllib": (),
 }
 

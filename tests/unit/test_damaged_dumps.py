@@ -19,6 +19,7 @@ from gcoretools.kernel.image import Image
 from gcoretools.kernel.page_state import STORED
 from gcoretools.kernel.swap.swap import Swap
 from gcoretools.records import Process
+from gcoretools.stages.ahead import read_here
 from gcoretools.stages.elf import write_cores
 from gcoretools.stages.maps import add_mappings
 from gcoretools.stages.pages import add_pages
@@ -114,7 +115,7 @@ def take_out(image: Image, folder: Path, selectors: list[str]) -> None:
     """All that a user would do with processes; each step may fail with a sentence of ours."""
     rules = core_rules(image)
     stream = add_registers(Tasks(image).selected(selectors), image)
-    made = list(add_pages(add_mappings(stream, image), image, rules, 127))
+    made = list(read_here(add_pages(add_mappings(stream, image), image, rules, 127)))
     head = header(rules=rules)
     # As the next command would read it: what cannot be sent is refused there.
     head, *records = read(packed(wires([head, *made])))  # type: ignore[assignment]

@@ -23,6 +23,7 @@ from gcoretools.layout.code import code_pages
 from gcoretools.layout.machine import describe
 from gcoretools.layout.resolve import resolve_kernel
 from gcoretools.records import Extent, Pages, Process, Record, Regs, Thread, Vma
+from gcoretools.stages.ahead import read_here
 from gcoretools.stages.maps import add_mappings
 from gcoretools.stages.pages import add_pages
 from gcoretools.stages.regs import add_registers
@@ -69,7 +70,7 @@ def core(tmp_path_factory: pytest.TempPathFactory) -> CoreFile:
 def records(image: Image, pid: int, chosen: int) -> Iterator[Record]:
     """All records of a process."""
     tasks = Tasks(image).selected([str(pid)])
-    return add_pages(add_registers(add_mappings(tasks, image), image), image, {}, chosen)
+    return read_here(add_pages(add_registers(add_mappings(tasks, image), image), image, {}, chosen))
 
 
 def test_the_dump_is_small_and_has_no_code_of_the_kernel(dump: Dump, image: Image) -> None:

@@ -21,6 +21,7 @@ from gcoretools.core.writer import new_file
 from gcoretools.errors import GcoreError
 from gcoretools.records import Header, Record
 from gcoretools.stages import source
+from gcoretools.stages.ahead import read_here
 from gcoretools.stages.elf import write_cores
 from gcoretools.stages.maps import add_mappings
 from gcoretools.stages.pages import add_pages
@@ -64,7 +65,7 @@ def regs(data: bytes, folder: Path) -> None:
 def pages(data: bytes, folder: Path) -> None:
     records = read_stream(io.BytesIO(data))
     header = _header(records)
-    _emit(header, add_pages(records, source.from_header(header, None), header.rules, None))
+    _emit(header, read_here(add_pages(records, source.from_header(header, None), header.rules, None)))
 
 
 def elf(data: bytes, folder: Path) -> None:

@@ -11,8 +11,9 @@ import pytest
 
 from gcoretools.errors import KernelDataError, PageAbsent, SelectorError, StreamError
 from gcoretools.kernel.image import Image
-from gcoretools.records import Done, Extent, Foreign, Pages, Process, Record, Regs, Thread, Unread, Vma
+from gcoretools.records import Done, Extent, Foreign, Pages, Process, Record, Regs, Thread, Vma
 from gcoretools.stages import source
+from gcoretools.stages.ahead import read_here
 from gcoretools.stages.maps import add_mappings
 from gcoretools.stages.pages import add_pages
 from gcoretools.stages.regs import add_registers
@@ -36,7 +37,7 @@ def stages(machine: FakeMachine) -> dict[str, Stage]:
     return {
         "maps": lambda records: add_mappings(records, image),
         "regs": lambda records: add_registers(records, image),
-        "pages": lambda records: add_pages(records, image, rules, 127),
+        "pages": lambda records: read_here(add_pages(records, image, rules, 127)),
     }
 
 
@@ -270,16 +271,13 @@ def test_data_records_are_no_longer_than_their_limit(tmp_path: Path) -> None:
     for i in range(600):
         cat.page(0x400000 + i * 4096, b"%d" % i)
     image = kernel.image(tmp_path)
-    records = list(add_pages(add_mappings(Tasks(image).selected(["100"]), image), image, {}, 127))
+    mapped = add_mappings(Tasks(image).selected(["100"]), image)
+    records = list(read_here(add_pages(mapped, image, {}, 127)))
     pages = [r for r in records if isinstance(r, Pages)]
     assert [(p.start - 0x400000 >> 12, len(p.data) >> 12) for p in pages] == [(0, 256), (256, 256), (512, 88)]
     data = b"".join(p.data for p in pages)
     assert all(data[i << 12 :].startswith(b"%d\0" % i) for i in range(600))
     assert [e.size >> 12 for e in records if isinstance(e, Extent)] == [600]
-    later = list(add_pages(add_mappings(Tasks(image).selected(["100"]), image), image, {}, 127, unread=True))
-    unread = [r for r in later if isinstance(r, Unread)]
-    assert [(u.start, u.size, bytes(u.read())) for u in unread] == [(p.start, p.size, p.data) for p in pages]
-    assert [r for r in later if not isinstance(r, Unread)] == [r for r in records if not isinstance(r, Pages)]
 
 
 def test_pages_need_mappings(machine: FakeMachine, stages: dict[str, Stage]) -> None:
