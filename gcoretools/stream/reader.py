@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from io import BufferedReader, BytesIO
 
 import msgpack
+import numpy as np
 
 from gcoretools.errors import StreamError
 from gcoretools.records import DATA_LIMIT, End, Header, Pages, Record
@@ -125,15 +126,15 @@ class _Reader:
         size = int.from_bytes(head["size"], "big") if head else 0
         if head is None or size > DATA_LIMIT or self._cut:
             return None
-        data = bytearray(size)
+        data = memoryview(np.empty(size, np.uint8))
         here = self._chunk[head.end() : head.end() + size]
         data[: len(here)] = here
         self._at = head.end() + len(here)
-        if self._file.readinto(memoryview(data)[len(here) :]) != size - len(here):
+        if self._file.readinto(data[len(here) :]) != size - len(here):
             self._cut = True
             return None
         start = next(head[form] for form in START_FORMS if head[form] is not None)
-        record = Pages(int.from_bytes(start, "big"), memoryview(data))
+        record = Pages(int.from_bytes(start, "big"), data)
         check_range(record)
         return record
 
