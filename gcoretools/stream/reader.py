@@ -126,7 +126,7 @@ class _Reader:
         size = int.from_bytes(head["size"], "big") if head else 0
         if head is None or size > DATA_LIMIT or self._cut:
             return None
-        data = memoryview(np.empty(size, np.uint8))
+        data = np.empty(size, np.uint8).data
         here = self._chunk[head.end() : head.end() + size]
         data[: len(here)] = here
         self._at = head.end() + len(here)
