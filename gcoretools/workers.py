@@ -95,5 +95,6 @@ class _Worker:
     def end(self) -> None:
         """Behind this the process is gone, whatever it was doing."""
         self._line.close()
-        os.kill(self._pid, SIGKILL)
-        os.waitpid(self._pid, 0)
+        with suppress(ProcessLookupError, ChildProcessError):  # where SIGCHLD is ignored nobody waits for it
+            os.kill(self._pid, SIGKILL)
+            os.waitpid(self._pid, 0)

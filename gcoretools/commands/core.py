@@ -76,40 +76,53 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _core(arguments: Arguments, report: Report) -> None:
-    chosen, zero = options.chosen_filter(arguments), options.gaps_are_zero(arguments)
-    sysroot = options.sysroot(arguments, report)
-    header, image = streams.from_dump(arguments, report)
-    images = options.swap_images(arguments)
-    recovery = Recovery(image, source.call_frames(image, arguments["--unwind"], arguments["-k"]))
-
-    def output(process: Process) -> AbstractContextManager[int]:
-        return new_file(core_name(arguments["-o"], process))
-
-    def recover(process: Process, thread: Thread) -> Regs:
-        found = recovery.of(process, thread)
-        report.registers(found)
-        return found
-
-    account = Account(report, image.dump)
-    taken = 0
-
-    def take(image: Image, selectors: list[str]) -> None:
-        nonlocal taken
-        mapped = add_mappings(Tasks(image).selected(selectors), image)
-        swap = Swap(image, images)
-        records = progress.shown(add_pages(mapped, image, header.rules, chosen, sysroot, swap))
-        for process in write_cores(header, account.told(records), output, recover, zero):
-            taken += 1
-            report.say(PROGRESS, f"pid {process.pid}: {process.comm}: done")
-            show.saved(core_name(arguments["-o"], process))
-
+    cores, selectors = _Cores(arguments, report), arguments["SELECTOR"]
     try:
-        take(image, arguments["SELECTOR"])
+        cores.save(cores.image, selectors)
     except PageCorrupt as error:
         report.say(PAGE_FAULTS, f"{error}: once more, with every page tried before")
-        take(source.verified(image), arguments["SELECTOR"][taken:])
+        cores.save(source.verified(cores.image), selectors[cores.saved :])
     if arguments["--strict"]:
-        account.demand_whole()
+        cores.account.demand_whole()
+
+
+class _Cores:
+    """The cores of one command line.
+
+    Attributes:
+        image: the kernel.
+        account: of their memory.
+        saved: how many there are.
+    """
+
+    def __init__(self, arguments: Arguments, report: Report) -> None:
+        self._report, self._template = report, arguments["-o"]
+        self._chosen, self._zero = options.chosen_filter(arguments), options.gaps_are_zero(arguments)
+        self._sysroot = options.sysroot(arguments, report)
+        self._header, self.image = streams.from_dump(arguments, report)
+        self._swap_images = options.swap_images(arguments)
+        cfi = source.call_frames(self.image, arguments["--unwind"], arguments["-k"])
+        self._recovery = Recovery(self.image, cfi)
+        self.account = Account(report, self.image.dump)
+        self.saved = 0
+
+    def save(self, image: Image, selectors: list[str]) -> None:
+        """A core for each selector, out of this image of the kernel."""
+        mapped, swap = add_mappings(Tasks(image).selected(selectors), image), Swap(image, self._swap_images)
+        extracted = add_pages(mapped, image, self._header.rules, self._chosen, self._sysroot, swap)
+        records = self.account.told(progress.shown(extracted))
+        for process in write_cores(self._header, records, self._output, self._recover, self._zero):
+            self.saved += 1
+            self._report.say(PROGRESS, f"pid {process.pid}: {process.comm}: done")
+            show.saved(core_name(self._template, process))
+
+    def _output(self, process: Process) -> AbstractContextManager[int]:
+        return new_file(core_name(self._template, process))
+
+    def _recover(self, process: Process, thread: Thread) -> Regs:
+        found = self._recovery.of(process, thread)
+        self._report.registers(found)
+        return found
 
 
 if __name__ == "__main__":

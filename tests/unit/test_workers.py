@@ -128,6 +128,15 @@ def test_without_room_for_processes_the_caller_does_everything(
     assert children() <= before
 
 
+def test_where_nobody_waits_for_children_all_is_done(memory: mmap.mmap) -> None:
+    """A parent may have left SIGCHLD ignored, and then what has ended is gone at once."""
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        assert list(dealt(JOBS, marks(memory), JOBS)) == [True] * JOBS
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+
+
 ORPHANS = """
 import os, sys, time
 from gcoretools.workers import dealt
