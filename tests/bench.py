@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -221,13 +222,14 @@ def _one_shot(vmcore: Path, pid: str, core: Path) -> Callable[[], None]:
 
 
 def _memory(large: Capture, folder: Path) -> None:
-    """The most that each stage has resident, mapped pages of the dump aside."""
+    """The most that each stage has resident, with its workers, mapped pages of the dump aside."""
     pid = str(large.process("bench")["global_pid"])
     maps, pages = folder / "maps.gc", folder / "pages.gc"
     stages = (
         (["gc-maps", str(large.vmcore), pid], None, maps),
         (["gc-pages"], maps, pages),
         (["gc-elf"], pages, folder / "core"),
+        (["gc-core", str(folder / "kdump"), pid, "-o", str(folder / "core")], None, Path(os.devnull)),
     )
     print("\n| stage | peak of its own memory, MiB |")
     print("|---|---|")
@@ -236,23 +238,29 @@ def _memory(large: Capture, folder: Path) -> None:
 
 
 def _peak(command: list[str], source: Path | None, sink: Path) -> float:
-    """Peak of RssAnon in MiB, looked at every 10 ms."""
+    """Peak in MiB, looked at every 10 ms."""
     with open(source or os.devnull, "rb") as stdin, sink.open("wb") as stdout:
         process = subprocess.Popen(
             [BIN / command[0], *command[1:]], stdin=stdin, stdout=stdout, stderr=subprocess.DEVNULL
         )
         peak = 0
         while process.poll() is None:
-            try:
-                status = Path(f"/proc/{process.pid}/status").read_text()
-            except OSError:
-                break
-            found = [int(line.split()[1]) for line in status.splitlines() if line.startswith("RssAnon")]
-            peak = max([peak, *found])
+            peak = max(peak, _resident(process.pid))
             time.sleep(0.01)
     if process.wait():
         sys.exit(f"{command[0]} failed")
     return peak / 1024
+
+
+def _resident(pid: int) -> int:
+    """Memory of a process and its workers in KiB, the file mappings aside; what they share counts for each."""
+    resident = 0
+    with suppress(OSError):  # it has ended meanwhile
+        workers = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        for each in (str(pid), *workers):
+            status = Path(f"/proc/{each}/status").read_text().splitlines()
+            resident += sum(int(line.split()[1]) for line in status if line.startswith(("RssAnon", "RssShmem")))
+    return resident
 
 
 def _compare(
