@@ -124,8 +124,9 @@ def _core(large: Capture, folder: Path) -> None:
     size = core.stat().st_size >> 20
     if size < RESIDENT:
         sys.exit(f"the core has {size} MiB, not the {RESIDENT} that the process wrote")
-    _compare(f"`gc-maps \\| gc-pages \\| gc-elf`, core of {size} MiB", pipeline, "`cp` of the core", cp)
-    _compare("`gc-core`, the same core", _one_shot(large.vmcore, pid, other), "`cp` of the core", cp)
+    what, gc_core = f"`gc-maps \\| gc-pages \\| gc-elf`, core of {size} MiB", _one_shot(large.vmcore, pid, other)
+    _compare(what, pipeline, "`cp` of the core", cp, before=partial(_claim, folder))
+    _compare("`gc-core`, the same core", gc_core, "`cp` of the core", cp, before=partial(_claim, folder))
     if _has_drgn():
         command = ("-c", str(large.vmcore), "-s", str(large.vmlinux()))
         _compare(
@@ -135,6 +136,8 @@ def _core(large: Capture, folder: Path) -> None:
             lambda: _drgn(DRGN_PAGES, command, pid, str(other)),
             runs=1,
         )
+    for path in (core, copy, other):
+        path.unlink()
 
 
 def _inflated(large: Capture, folder: Path) -> None:
@@ -153,8 +156,17 @@ def _inflated(large: Capture, folder: Path) -> None:
         _one_shot(kdump, pid, core),
         "inflating its pages alone",
         lambda: _run(inflate),
-        before=lambda: core.unlink(missing_ok=True),  # what inflates alone has none to take away
+        before=partial(_claim, folder, core),  # what inflates alone has no core to take away
     )
+
+
+def _claim(folder: Path, *old: Path) -> None:
+    """Take old files away, and have memory for a core: a virtual machine gives its host what it does not use."""
+    for path in old:
+        path.unlink(missing_ok=True)
+    with tempfile.TemporaryFile(dir=folder) as file:
+        for _ in range(RESIDENT):
+            file.write(bytes(1 << 20))
 
 
 def _threads(crowd: Capture, folder: Path) -> None:
@@ -272,6 +284,7 @@ def _compare(
     before: Callable[[], None] = lambda: None,
 ) -> None:
     """A row of the table: both in turn, and the median of the ratios of each turn; `before` each, untimed."""
+    os.sync()  # what was written before is not to be written while this is measured
     ours()
     if theirs:
         theirs()
