@@ -93,6 +93,7 @@ def main() -> None:
         _tasks(small)
         _core(large, Path(folder))
         _inflated(large, Path(folder))
+        _page_by_page(large, Path(folder))
         _threads(capture(KERNEL, "crowd"), Path(folder))
         _mappings(capture(KERNEL, "many"), Path(folder))
         _swapped(capture(KERNEL, "swapbench"), Path(folder))
@@ -127,17 +128,23 @@ def _core(large: Capture, folder: Path) -> None:
     what, gc_core = f"`gc-maps \\| gc-pages \\| gc-elf`, core of {size} MiB", _one_shot(large.vmcore, pid, other)
     _compare(what, pipeline, "`cp` of the core", cp, before=partial(_claim, folder))
     _compare("`gc-core`, the same core", gc_core, "`cp` of the core", cp, before=partial(_claim, folder))
-    if _has_drgn():
-        command = ("-c", str(large.vmcore), "-s", str(large.vmlinux()))
-        _compare(
-            "`gc-maps \\| gc-pages \\| gc-elf`, the same core",
-            pipeline,
-            "drgn, a page at a time",
-            lambda: _drgn(DRGN_PAGES, command, pid, str(other)),
-            runs=1,
-        )
     for path in (core, copy, other):
         path.unlink()
+
+
+def _page_by_page(large: Capture, folder: Path) -> None:
+    """The same process as drgn reads it."""
+    if not _has_drgn():
+        return
+    pid, core = str(large.process("bench")["global_pid"]), folder / "core"
+    command = ("-c", str(large.vmcore), "-s", str(large.vmlinux()))
+    _compare(
+        "`gc-maps \\| gc-pages \\| gc-elf`, the same core",
+        _pipeline(large.vmcore, pid, core),
+        "drgn, a page at a time",
+        lambda: _drgn(DRGN_PAGES, command, pid, str(folder / "other")),
+        runs=1,
+    )
 
 
 def _inflated(large: Capture, folder: Path) -> None:
