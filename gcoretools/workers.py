@@ -14,8 +14,11 @@ from signal import SIGKILL
 
 WORKERS_LIMIT = 8
 
-WORTH = 8
-"""So few jobs are done by whoever has them."""
+JOB, SMALL = 1 << 20, 1 << 14
+"""Bytes of a job, at most, and how many a piece of it counts, at least: it takes memory, however small its data."""
+
+DEALT, WORTH = 1024, 8
+"""Jobs that are dealt out at a time, and how few are left to whoever has them."""
 
 
 def workers() -> int:
@@ -33,11 +36,11 @@ def dealt(jobs: int, do: Callable[[int], None], ahead: int) -> Generator[bool]:
     Returns: for each job in turn, whether it is done; else no worker could, or it was not worth one, and the caller
         has to. It counts as taken when the next is asked for. Close it when the rest is not wanted.
     """
-    count = workers() if jobs > WORTH else 1
+    count = workers()
     with ExitStack() as stack:
         hired: list[_Worker] = []
         with suppress(OSError):  # there is no room for a process more
-            for first in range(count if count > 1 else 0):
+            for first in range(count) if count > 1 and jobs > WORTH else ():
                 hired.append(_Worker(range(first, jobs, count), do, ahead, hired))
                 stack.callback(hired[-1].end)
         for number in range(jobs):

@@ -6,15 +6,9 @@ import os
 from collections.abc import Callable
 from contextlib import closing
 
-from gcoretools.workers import dealt
+from gcoretools.workers import DEALT, JOB, SMALL, dealt
 
 Read = Callable[[], bytes | bytearray | memoryview]
-
-JOB, SMALL = 1 << 20, 1 << 14
-"""Bytes of a worker's job, and how many a piece counts, at least."""
-
-DEALT = 1024
-"""Jobs that are dealt out at a time."""
 
 
 class Copying:

@@ -12,16 +12,10 @@ from dataclasses import dataclass, field
 from itertools import groupby, islice
 
 from gcoretools.records import DATA_LIMIT, Pages, Record, Unread
-from gcoretools.workers import dealt, workers
+from gcoretools.workers import DEALT, SMALL, dealt, workers
 
 AHEAD = 8
 """Jobs that each worker is ahead, at most."""
-
-DEALT = 1024
-"""Jobs that are dealt out at a time."""
-
-SMALL = DATA_LIMIT // 64
-"""Bytes that a data record counts, at least: where they are small, they take more memory than their data."""
 
 
 @dataclass

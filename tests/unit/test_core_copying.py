@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from gcoretools import workers
 from gcoretools.core import copying
-from gcoretools.core.copying import JOB, Read
+from gcoretools.core.copying import Read
 from gcoretools.core.writer import CoreFile
 from gcoretools.errors import DumpError
+from gcoretools.workers import JOB, SMALL
 from tests.unit.test_core_writer import opened, whole
 
 # Bytes that are written, that are to be read and written, or zeros.
@@ -76,7 +77,7 @@ def test_pieces_of_every_size_are_copied_by_several(
 ) -> None:
     monkeypatch.setattr(copying, "DEALT", 3)  # and again, and again
     who = mmap.mmap(-1, 4 * 1000)
-    count = 11 * JOB // max(size, copying.SMALL)
+    count = 11 * JOB // max(size, SMALL)
 
     def piece(number: int) -> bytes:
         who[4 * number : 4 * number + 4] = os.getpid().to_bytes(4, "little")
