@@ -11,8 +11,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from gcoretools.core.copying import Copying, Read
+from gcoretools.core.room import Room
 from gcoretools.errors import OutputError
-from gcoretools.stream import write_all
+from gcoretools.transfer import write_all, write_view
 
 # How much of a run of zeros is written at a time where the output cannot have holes.
 ZEROS = bytes(1 << 16)
@@ -26,22 +27,28 @@ class CoreFile:
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
-        self._hole = 0
+        self._at = self._hole = 0
         self._sparse = _can_have_holes(fd)
         self._copying = Copying(fd)
+        self._room = Room(fd) if self._sparse else None
+
+    def expect(self, size: int) -> None:
+        """`size` bytes without a hole are appended next, by as many calls as it takes."""
+        if self._room:
+            self._room.expect(self._at + self._hole, size)
 
     def write(self, data: bytes | memoryview) -> None:
         """Append bytes."""
-        if not len(data):
-            return
-        self._close_hole()
-        write_all(self._fd, [data])
+        if len(data):
+            self._begin(len(data))
+            write_view(self._fd, memoryview(data))
 
     def copy(self, read: Read, size: int) -> None:
         """Append the `size` bytes that `read` gives; in a file by several processes, at the latest in `finish`."""
-        self._close_hole()
+        start = self._begin(size)
         if self._sparse:
-            self._copying.copy(read, size, os.lseek(self._fd, size, os.SEEK_CUR) - size)
+            self._copying.copy(read, size, start)
+            os.lseek(self._fd, size, os.SEEK_CUR)
         else:
             write_all(self._fd, [read()])
 
@@ -57,8 +64,17 @@ class CoreFile:
             self._hole = 0
         self._close_hole()
 
+    def _begin(self, size: int) -> int:
+        """The offset of the next `size` bytes, for which there is room now."""
+        self._close_hole()
+        start, self._at = self._at, self._at + size
+        if self._room:
+            self._room.reach(self._at)
+        return start
+
     def _close_hole(self) -> None:
         size, self._hole = self._hole, 0
+        self._at += size
         if self._sparse and size:
             os.lseek(self._fd, size, os.SEEK_CUR)
             return

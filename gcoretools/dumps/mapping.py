@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import mmap
 import os
 import stat
-from contextlib import suppress
 from io import FileIO
 from pathlib import Path
 from threading import Lock
 from typing import Protocol
 
 from gcoretools.errors import DumpError, PageAbsent
-
-MADV_POPULATE_READ = 22
-"""include/uapi/asm-generic/mman-common.h since 4ca9b3859dac (5.14); Python's mmap does not name it."""
-
-POPULATED = 1 << 17
-"""Fewer bytes are not worth a call."""
+from gcoretools.transfer import MappedFile
 
 FLATTENED = b"makedumpfile\0"
 """The first bytes of a flattened dump."""
@@ -71,25 +64,13 @@ def map_file(path: Path) -> memoryview | Unmapped:
         file = FileIO(path)
         size = _size(path, file)
         try:
-            return memoryview(mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ))
+            return memoryview(MappedFile(file))
         except OSError:
             return Unmapped(path, file, size)
     except OSError as error:
         raise DumpError(f"{path}: {error.strerror}") from error
     except ValueError as error:  # a name out of a stream may have a NUL in it
         raise DumpError(f"{str(path)!r}: {error}") from error
-
-
-def populate(data: memoryview, offset: int, size: int) -> None:
-    """Have bytes of a mapped file ready in memory: one call for what would else be a fault for every 64 KiB.
-
-    Args:
-        data: as map_file gives it; of any other view nothing happens, and before Linux 5.14 neither.
-    """
-    if isinstance(data.obj, mmap.mmap):
-        start = offset & -mmap.PAGESIZE
-        with suppress(OSError):
-            data.obj.madvise(MADV_POPULATE_READ, start, offset + size - start)
 
 
 def _size(path: Path, file: FileIO) -> int:

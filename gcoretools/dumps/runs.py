@@ -11,7 +11,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from gcoretools.dumps.dump import PAGE_SHIFT, PAGE_SIZE, Buffer, Dump, Pfns
-from gcoretools.dumps.mapping import POPULATED, FileBytes, populate
+from gcoretools.dumps.mapping import FileBytes
 from gcoretools.dumps.page_runs import PageRuns
 
 
@@ -64,8 +64,6 @@ class RunsDump(Dump):
         if run < 0 or pa + size > self._ends[run] << PAGE_SHIFT:
             return None
         start = self._offsets[run] + pa - (self._firsts[run] << PAGE_SHIFT)
-        if size >= POPULATED and isinstance(self._data, memoryview):
-            populate(self._data, start, size)
         return self._data[start : start + size]
 
     def _gathered(self, offsets: NDArray[np.int64]) -> Buffer:

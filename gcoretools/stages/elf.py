@@ -122,6 +122,7 @@ class _Core:
         core.finish()
 
     def _copy(self, core: CoreFile, extent: Extent, data: Iterator[Pages | Unread]) -> None:
+        core.expect(extent.size)
         at, end = extent.start, extent.start + extent.size
         while at < end:
             pages = next(data, None)

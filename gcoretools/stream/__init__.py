@@ -2,6 +2,6 @@
 
 from gcoretools.stream.reader import RECORD_LIMIT, read_stream
 from gcoretools.stream.wire import to_wire
-from gcoretools.stream.writer import Writer, write_all
+from gcoretools.stream.writer import Writer
 
-__all__ = ["RECORD_LIMIT", "Writer", "read_stream", "to_wire", "write_all"]
+__all__ = ["RECORD_LIMIT", "Writer", "read_stream", "to_wire"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import os
 from contextlib import suppress
 
 import msgpack
@@ -11,6 +10,7 @@ import msgpack
 from gcoretools.errors import KernelDataError
 from gcoretools.records import DATA_LIMIT, End, Pages, Record
 from gcoretools.stream.wire import to_wire
+from gcoretools.transfer import write_all, write_view
 
 # Small records are collected up to this many bytes before they are written.
 COLLECTED = 1 << 16
@@ -63,7 +63,8 @@ class Writer:
         wire["data"] = b""
         # "data" is the last field, so the empty bin's two bytes are the last ones; put the real length there.
         head = self._pack(wire)[:-2] + b"\xc6" + data.nbytes.to_bytes(4, "big")
-        write_all(self._fd, [self._pending, head, data])
+        write_all(self._fd, [self._pending, head])
+        write_view(self._fd, data)
         self._pending = bytearray()
 
 
@@ -71,14 +72,3 @@ def _widen(fd: int) -> None:
     """Let a pipe hold a whole data record, as far as the system allows: both ends then work at once."""
     with suppress(OSError):
         fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, DATA_LIMIT)
-
-
-def write_all(fd: int, pieces: list[bytearray | bytes | memoryview]) -> None:
-    """Write pieces one after the other, whole, whatever the descriptor takes at a time."""
-    left = [memoryview(piece).cast("B") for piece in pieces if len(piece)]
-    while left:
-        written = os.writev(fd, left)
-        while left and written >= left[0].nbytes:
-            written -= left.pop(0).nbytes
-        if written:
-            left[0] = left[0][written:]

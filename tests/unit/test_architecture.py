@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[2] / "gcoretools"
 ROOMS = (
     "errors",
     "workers",
+    "transfer",
     "records",
     "stream",
     "compression",

@@ -8,7 +8,7 @@ import pytest
 
 from gcoretools.dumps import PAGE_SIZE, Note, open_dump, vmcoreinfo_note
 from gcoretools.dumps.elf import ElfDump
-from gcoretools.dumps.mapping import POPULATED, Unmapped, populate
+from gcoretools.dumps.mapping import Unmapped
 from gcoretools.errors import DumpError, PageAbsent
 from tests.written_dumps import numbered, write_elf, write_kdump
 
@@ -198,14 +198,10 @@ def test_the_core_of_a_process_is_told(tmp_path: Path) -> None:
 
 
 def test_many_pages_that_lie_side_by_side(tmp_path: Path) -> None:
-    """So many are mapped with one call, at whatever offset they begin."""
+    """They are a view of the file, at whatever offset they begin."""
     table = {pfn: numbered(pfn) for pfn in range(0x100, 0x180)}
     for pad in (0, 1, 4095):
         dump = open_dump(write_elf(tmp_path / "dump", table, pad=pad))
         wanted = np.arange(0x101, 0x17F, dtype=np.uint64)
         assert bytes(dump.pages(wanted)) == b"".join(table[pfn] for pfn in wanted.tolist())
         assert dump.read(0x100123, 0x70000) == b"".join(table.values())[0x123:][:0x70000]
-
-
-def test_only_a_mapped_file_is_populated() -> None:
-    populate(memoryview(bytes(POPULATED)), 0, POPULATED)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import random
-import threading
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -18,7 +17,7 @@ from hypothesis import strategies as st
 
 from gcoretools.errors import KernelDataError, StreamError
 from gcoretools.records import DATA_LIMIT, KINDS, VERSION, Done, Extent, Foreign, Header, Pages, Record, Vma
-from gcoretools.stream import RECORD_LIMIT, Writer, read_stream, write_all
+from gcoretools.stream import RECORD_LIMIT, Writer, read_stream
 from tests.written_streams import (
     FOREIGN,
     UNKNOWN,
@@ -284,23 +283,6 @@ def test_small_records_are_collected(tmp_path: Path) -> None:
         writer.end()
     with (tmp_path / "stream").open("rb") as file:
         assert list(wires(read_stream(file))) == list(wires([header()]))
-
-
-def test_pieces_are_written_whole_by_however_little() -> None:
-    """A pipe takes what fits; the rest must follow."""
-    receiver, sender = os.pipe()
-    data = random.Random(5).randbytes(300_000)
-
-    def send() -> None:
-        write_all(sender, [data[:100_000], bytearray(), memoryview(data)[100_000:]])
-        os.close(sender)
-
-    sending = threading.Thread(target=send)
-    sending.start()
-    with open(receiver, "rb", buffering=0) as file:
-        found = b"".join(iter(lambda: file.read(7_001), b""))
-    sending.join()
-    assert found == data
 
 
 def test_a_stream_out_of_a_pipe_that_gives_little_at_a_time() -> None:
