@@ -7,6 +7,7 @@ measured where they are installed.
 from __future__ import annotations
 
 import compileall
+import mmap
 import os
 import resource
 import shutil
@@ -20,6 +21,8 @@ from contextlib import suppress
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+
+import numpy as np
 
 import gcoretools
 from tests.lab.lab import Capture, capture
@@ -85,6 +88,7 @@ sys.exit(any(os.waitpid(child, 0)[1] for child in children))
 def main() -> None:
     """Measure everything and print the table."""
     compileall.compile_dir(Path(gcoretools.__file__).parent, quiet=1)  # as pip does where it installs
+    memory = _in_pieces(3 * RESIDENT << 20)
     small, large = capture(KERNEL, "max"), capture(KERNEL, "bench")
     print(f"{os.cpu_count()} CPUs, page cache warm, medians of {RUNS} runs\n")
     print("| what | seconds | beside | ratio |")
@@ -98,6 +102,22 @@ def main() -> None:
         _mappings(capture(KERNEL, "many"), Path(folder))
         _swapped(capture(KERNEL, "swapbench"), Path(folder))
         _memory(large, Path(folder))
+    memory.close()
+
+
+def _in_pieces(size: int) -> mmap.mmap:
+    """Free memory in pieces of less than 2 MiB, for as long as this is kept: enough for what is written here.
+
+    A virtual machine may give its host what is free in larger ones (mm/page_reporting.c), and then waits for it:
+    the same command takes 0.5 or 0.7 s.
+    """
+    memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    memory.madvise(mmap.MADV_NOHUGEPAGE)
+    page, piece = mmap.PAGESIZE, 2 << 20
+    np.frombuffer(memory, np.uint8)[::page] = 1
+    for at in range(0, size, piece):
+        memory.madvise(mmap.MADV_DONTNEED, at + page, piece - page)
+    return memory
 
 
 def _tasks(small: Capture) -> None:
@@ -114,36 +134,34 @@ def _tasks(small: Capture) -> None:
 def _core(large: Capture, folder: Path) -> None:
     """A process with 1.5 GiB resident: maps, pages and core in one pipe, beside cp of that core."""
     pid = str(large.process("bench")["global_pid"])
-    core, copy, other = folder / "core", folder / "copy", folder / "other"
-    pipeline = _pipeline(large.vmcore, pid, core)
-
-    def cp() -> None:
-        copy.unlink(missing_ok=True)
-        _run(["cp", str(core), str(copy)])
-
-    pipeline()
+    core, copy, again = folder / "core", folder / "copy", folder / "again"
+    _pipeline(large.vmcore, pid, core)()
     size = core.stat().st_size >> 20
     if size < RESIDENT:
         sys.exit(f"the core has {size} MiB, not the {RESIDENT} that the process wrote")
-    what, gc_core = f"`gc-maps \\| gc-pages \\| gc-elf`, core of {size} MiB", _one_shot(large.vmcore, pid, other)
-    _compare(what, pipeline, "`cp` of the core", cp, before=partial(_claim, folder))
-    _compare("`gc-core`, the same core", gc_core, "`cp` of the core", cp, before=partial(_claim, folder))
-    for path in (core, copy, other):
-        path.unlink()
+    for what, ours in (
+        (f"`gc-maps \\| gc-pages \\| gc-elf`, core of {size} MiB", _pipeline(large.vmcore, pid, again)),
+        ("`gc-core`, the same core", _one_shot(large.vmcore, pid, again)),
+    ):
+        cp = partial(_run, ["cp", str(core), str(copy)])
+        _compare(what, ours, "`cp` of the core", cp, before=partial(_settle, again, copy))
+    for path in (core, copy, again):
+        path.unlink(missing_ok=True)
 
 
 def _page_by_page(large: Capture, folder: Path) -> None:
     """The same process as drgn reads it."""
     if not _has_drgn():
         return
-    pid, core = str(large.process("bench")["global_pid"]), folder / "core"
+    pid, core, other = str(large.process("bench")["global_pid"]), folder / "core", folder / "other"
     command = ("-c", str(large.vmcore), "-s", str(large.vmlinux()))
     _compare(
         "`gc-maps \\| gc-pages \\| gc-elf`, the same core",
         _pipeline(large.vmcore, pid, core),
         "drgn, a page at a time",
-        lambda: _drgn(DRGN_PAGES, command, pid, str(folder / "other")),
+        lambda: _drgn(DRGN_PAGES, command, pid, str(other)),
         runs=1,
+        before=partial(_settle, core, other),
     )
 
 
@@ -163,17 +181,15 @@ def _inflated(large: Capture, folder: Path) -> None:
         _one_shot(kdump, pid, core),
         "inflating its pages alone",
         lambda: _run(inflate),
-        before=partial(_claim, folder, core),  # what inflates alone has no core to take away
+        before=partial(_settle, core),
     )
 
 
-def _claim(folder: Path, *old: Path) -> None:
-    """Take old files away, and have memory for a core: a virtual machine gives its host what it does not use."""
+def _settle(*old: Path) -> None:
+    """No file is to be taken away or written out in measured time."""
     for path in old:
         path.unlink(missing_ok=True)
-    with tempfile.TemporaryFile(dir=folder) as file:
-        for _ in range(RESIDENT):
-            file.write(bytes(1 << 20))
+    os.sync()
 
 
 def _threads(crowd: Capture, folder: Path) -> None:
@@ -185,6 +201,7 @@ def _threads(crowd: Capture, folder: Path) -> None:
             _pipeline(crowd.vmcore, pid, folder / "core"),
             "`gc-tasks` of it alone",
             _timed("gc-tasks", crowd.vmcore, pid),
+            before=partial(_settle, folder / "core"),
         )
 
 
@@ -216,28 +233,20 @@ def _mappings(many: Capture, folder: Path) -> None:
     """A mapping that is nearly all holes, and ever more mappings."""
     for role, what in MUCH.items():
         pid = str(many.process(role)["global_pid"])
-        _compare(f"`gc-maps \\| gc-pages \\| gc-elf`, {what}", _pipeline(many.vmcore, pid, folder / "core"))
+        core = folder / "core"
+        ours, before = _pipeline(many.vmcore, pid, core), partial(_settle, core)
+        _compare(f"`gc-maps \\| gc-pages \\| gc-elf`, {what}", ours, before=before)
 
 
 def _pipeline(vmcore: Path, pid: str, core: Path) -> Callable[[], None]:
     """Maps, pages and core in one pipe."""
     line = f"{BIN}/gc-maps {vmcore} {pid} | {BIN}/gc-pages | {BIN}/gc-elf > {core}"
-
-    def run() -> None:
-        core.unlink(missing_ok=True)
-        _run(["bash", "-o", "pipefail", "-c", line])
-
-    return run
+    return partial(_run, ["bash", "-o", "pipefail", "-c", line])
 
 
 def _one_shot(vmcore: Path, pid: str, core: Path) -> Callable[[], None]:
     """The core in one process."""
-
-    def run() -> None:
-        core.unlink(missing_ok=True)
-        _run([str(BIN / "gc-core"), str(vmcore), pid, "-o", str(core)])
-
-    return run
+    return partial(_run, [str(BIN / "gc-core"), str(vmcore), pid, "-o", str(core)])
 
 
 def _memory(large: Capture, folder: Path) -> None:
@@ -291,10 +300,9 @@ def _compare(
     before: Callable[[], None] = lambda: None,
 ) -> None:
     """A row of the table: both in turn, and the median of the ratios of each turn; `before` each, untimed."""
-    os.sync()  # what was written before is not to be written while this is measured
-    ours()
-    if theirs:
-        theirs()
+    for warm_up in (ours, theirs):
+        if warm_up:
+            _seconds(warm_up, before)
     turns = [(_seconds(ours, before), _seconds(theirs, before) if theirs else 0.0) for _ in range(runs)]
     mine = statistics.median(turn[0] for turn in turns)
     if not theirs:
