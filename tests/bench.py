@@ -1,7 +1,7 @@
 """`make bench`: how long the commands take, as ratios to cp of the same core and to the peers, in one run.
 
-Every figure is the median of several runs, each beside a run of what it is compared with. Peers (drgn, crash) are
-measured where they are installed.
+Every figure is the best of several runs, in turn with runs of what it is compared with: what disturbs a run makes
+it longer. Peers (drgn, crash) are measured where they are installed.
 """
 
 from __future__ import annotations
@@ -11,18 +11,15 @@ import mmap
 import os
 import resource
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-
-import numpy as np
 
 import gcoretools
 from tests.lab.lab import Capture, capture
@@ -88,9 +85,8 @@ sys.exit(any(os.waitpid(child, 0)[1] for child in children))
 def main() -> None:
     """Measure everything and print the table."""
     compileall.compile_dir(Path(gcoretools.__file__).parent, quiet=1)  # as pip does where it installs
-    memory = _in_pieces(3 * RESIDENT << 20)
     small, large = capture(KERNEL, "max"), capture(KERNEL, "bench")
-    print(f"{os.cpu_count()} CPUs, page cache warm, medians of {RUNS} runs\n")
+    print(f"{os.cpu_count()} CPUs, page cache warm, the best of {RUNS} runs each\n")
     print("| what | seconds | beside | ratio |")
     print("|---|---|---|---|")
     with tempfile.TemporaryDirectory(dir=small.folder.parent) as folder:
@@ -102,22 +98,6 @@ def main() -> None:
         _mappings(capture(KERNEL, "many"), Path(folder))
         _swapped(capture(KERNEL, "swapbench"), Path(folder))
         _memory(large, Path(folder))
-    memory.close()
-
-
-def _in_pieces(size: int) -> mmap.mmap:
-    """Free memory in pieces of less than 2 MiB, for as long as this is kept: enough for what is written here.
-
-    A virtual machine may give its host what is free in larger ones (mm/page_reporting.c), and then waits for it:
-    the same command takes 0.5 or 0.7 s.
-    """
-    memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    memory.madvise(mmap.MADV_NOHUGEPAGE)
-    page, piece = mmap.PAGESIZE, 2 << 20
-    np.frombuffer(memory, np.uint8)[::page] = 1
-    for at in range(0, size, piece):
-        memory.madvise(mmap.MADV_DONTNEED, at + page, piece - page)
-    return memory
 
 
 def _tasks(small: Capture) -> None:
@@ -213,7 +193,7 @@ def _swapped(swapbench: Capture, folder: Path) -> None:
         pid, maps, pages = str(swapbench.process(role)["global_pid"]), folder / "maps.gc", folder / "pages.gc"
         _run(["bash", "-c", f"{BIN}/gc-maps {swapbench.vmcore} {pid} > {maps}"])
         read = partial(_run, ["bash", "-c", f"{BIN}/gc-pages < {maps} > {pages}"])
-        seconds = statistics.median(_seconds(read) for _ in range(RUNS))
+        seconds = min(_seconds(read) for _ in range(RUNS))
         count = sum(region["size"] for region in swapbench.process(role)["regions"]) // 4096
         print(
             f"| `gc-pages`, zram, {role.partition('-')[2]} | {count:,} | {seconds:.2f} | {count / seconds:,.0f} |"
@@ -299,18 +279,32 @@ def _compare(
     runs: int = RUNS,
     before: Callable[[], None] = lambda: None,
 ) -> None:
-    """A row of the table: both in turn, and the median of the ratios of each turn; `before` each, untimed."""
+    """A row of the table: the best of both, run in turn; `before` each, untimed."""
     for warm_up in (ours, theirs):
         if warm_up:
             _seconds(warm_up, before)
-    turns = [(_seconds(ours, before), _seconds(theirs, before) if theirs else 0.0) for _ in range(runs)]
-    mine = statistics.median(turn[0] for turn in turns)
-    if not theirs:
-        print(f"| {what} | {mine:.2f} | | |", flush=True)
-        return
-    other = statistics.median(turn[1] for turn in turns)
-    ratio = statistics.median(turn[0] / turn[1] for turn in turns)
-    print(f"| {what} | {mine:.2f} | {beside}: {other:.2f} | {ratio:.2f} |", flush=True)
+    with _memory_in_pieces():
+        turns = [(_seconds(ours, before), _seconds(theirs, before) if theirs else 0.0) for _ in range(runs)]
+    mine, other = map(min, zip(*turns, strict=True))
+    compared = f"{beside}: {other:.2f} | {mine / other:.2f}" if theirs else "|"
+    print(f"| {what} | {mine:.2f} | {compared} |", flush=True)
+
+
+@contextmanager
+def _memory_in_pieces() -> Iterator[None]:
+    """Inside, what memory is free is so in pieces of less than 2 MiB, enough for the files that are written.
+
+    A virtual machine may give its host what is free in larger ones (mm/page_reporting.c), and then waits for it:
+    the same command takes 0.5 or 0.7 s.
+    """
+    size, piece, page = 4 * RESIDENT << 20, 2 << 20, mmap.PAGESIZE
+    with mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as memory:
+        memory.madvise(mmap.MADV_NOHUGEPAGE)
+        for at in range(0, size, page):
+            memory[at] = 1
+        for at in range(0, size, piece):
+            memory.madvise(mmap.MADV_DONTNEED, at + page, piece - page)
+        yield
 
 
 def _seconds(call: Callable[[], None], before: Callable[[], None] = lambda: None) -> float:
