@@ -1,7 +1,7 @@
 """Room for bytes of a file, taken before they come, where that is worth it.
 
-ext4 finds room for each block as it comes, and takes as long for that as for its bytes: to room that it has it
-writes twice as fast. Others (xfs, btrfs, tmpfs) find it in larger pieces themselves.
+ext4 finds room for each block as it comes, which is two fifths of its work: 1.5 GiB take it 0.25 s, and 0.15 s to
+room that it has. Others (xfs, btrfs, tmpfs) find it in larger pieces themselves.
 """
 
 from __future__ import annotations
