@@ -41,8 +41,23 @@ class MappedFile(mmap.mmap):
 
 
 def write_all(fd: int, pieces: list[bytearray | bytes | memoryview]) -> None:
-    """Write pieces one after the other. Raises OSError when the descriptor takes no more."""
-    left = [memoryview(piece).cast("B") for piece in pieces if len(piece)]
+    """Write pieces one after the other.
+
+    Raises OSError when the descriptor takes no more, DumpError when a mapped file has been cut.
+    """
+    together: list[memoryview] = []
+    for piece in pieces:
+        view = memoryview(piece)
+        if view.nbytes >= LARGE and isinstance(view.obj, MappedFile):
+            _write(fd, together)
+            _write_mapped(fd, view, view.obj)
+            together = []
+        elif view.nbytes:
+            together.append(view.cast("B"))
+    _write(fd, together)
+
+
+def _write(fd: int, left: list[memoryview]) -> None:
     while left:
         written = os.writev(fd, left)
         while left and written >= left[0].nbytes:
@@ -51,16 +66,8 @@ def write_all(fd: int, pieces: list[bytearray | bytes | memoryview]) -> None:
             left[0] = left[0][written:]
 
 
-def write_view(fd: int, view: memoryview) -> None:
-    """Write bytes, which may be those of a mapped file.
-
-    Raises OSError when the descriptor takes no more, DumpError when the file has been cut.
-    """
-    mapped, left = view.obj, view.nbytes
-    if left < LARGE or not isinstance(mapped, MappedFile):
-        write_all(fd, [view])
-        return
-    offset = mapped.offset(view)
+def _write_mapped(fd: int, view: memoryview, mapped: MappedFile) -> None:
+    offset, left = mapped.offset(view), view.nbytes
     while left:
         moved = _move(mapped.file.fileno(), offset, left, fd)
         if not moved:
@@ -76,7 +83,7 @@ def _move(file: int, offset: int, size: int, fd: int) -> int:
         if error.errno != EINVAL:  # the descriptor is no pipe
             raise
     data = os.pread(file, size, offset)
-    write_all(fd, [data])
+    _write(fd, [memoryview(data)])
     return len(data)
 
 

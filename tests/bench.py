@@ -119,11 +119,11 @@ def _core(large: Capture, folder: Path) -> None:
     size = core.stat().st_size >> 20
     if size < RESIDENT:
         sys.exit(f"the core has {size} MiB, not the {RESIDENT} that the process wrote")
+    cp = partial(_run, ["cp", str(core), str(copy)])
     for what, ours in (
         (f"`gc-maps \\| gc-pages \\| gc-elf`, core of {size} MiB", _pipeline(large.vmcore, pid, again)),
         ("`gc-core`, the same core", _one_shot(large.vmcore, pid, again)),
     ):
-        cp = partial(_run, ["cp", str(core), str(copy)])
         _compare(what, ours, "`cp` of the core", cp, before=partial(_settle, again, copy))
     for path in (core, copy, again):
         path.unlink(missing_ok=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 from gcoretools.core.copying import Copying, Read
 from gcoretools.core.room import Room
 from gcoretools.errors import OutputError
-from gcoretools.transfer import write_all, write_view
+from gcoretools.transfer import write_all
 
 # How much of a run of zeros is written at a time where the output cannot have holes.
 ZEROS = bytes(1 << 16)
@@ -41,7 +41,7 @@ class CoreFile:
         """Append bytes."""
         if len(data):
             self._begin(len(data))
-            write_view(self._fd, memoryview(data))
+            write_all(self._fd, [data])
 
     def copy(self, read: Read, size: int) -> None:
         """Append the `size` bytes that `read` gives; in a file by several processes, at the latest in `finish`."""

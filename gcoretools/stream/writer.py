@@ -10,7 +10,7 @@ import msgpack
 from gcoretools.errors import KernelDataError
 from gcoretools.records import DATA_LIMIT, End, Pages, Record
 from gcoretools.stream.wire import to_wire
-from gcoretools.transfer import write_all, write_view
+from gcoretools.transfer import write_all
 
 # Small records are collected up to this many bytes before they are written.
 COLLECTED = 1 << 16
@@ -63,8 +63,7 @@ class Writer:
         wire["data"] = b""
         # "data" is the last field, so the empty bin's two bytes are the last ones; put the real length there.
         head = self._pack(wire)[:-2] + b"\xc6" + data.nbytes.to_bytes(4, "big")
-        write_all(self._fd, [self._pending, head])
-        write_view(self._fd, data)
+        write_all(self._fd, [self._pending, head, data])
         self._pending = bytearray()
 
 

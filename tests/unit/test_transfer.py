@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from gcoretools.errors import DumpError
-from gcoretools.transfer import LARGE, MappedFile, write_all, write_view
+from gcoretools.transfer import LARGE, MappedFile, write_all
 
 DATA = random.Random(5).randbytes(5 * LARGE)
 
@@ -55,8 +55,7 @@ def test_a_view_is_the_same_to_a_pipe_and_a_file(mapped: memoryview, start: int,
         view = source[start:][:size]
 
         def send(fd: int, view: memoryview = view) -> None:
-            for each in (memoryview(b"before"), view, memoryview(b"behind")):
-                write_view(fd, each)
+            write_all(fd, [b"before", view, b"behind"])
 
         assert through_pipe(send) == wanted
         for mode in ("wb", "ab"):
@@ -76,7 +75,7 @@ def test_a_file_that_is_cut_meanwhile(mapped: memoryview, tmp_path: Path) -> Non
 
     def send(fd: int) -> None:
         with pytest.raises(DumpError, match=f"was cut at offset {LARGE:#x} while it was read"):
-            write_view(fd, mapped[100 : LARGE + 4096])
+            write_all(fd, [mapped[100 : LARGE + 4096]])
 
     assert through_pipe(send) == DATA[100:LARGE]
     with (tmp_path / "copy").open("wb") as file:
@@ -88,5 +87,5 @@ def test_nobody_reads(mapped: memoryview) -> None:
     receiver, sender = os.pipe()
     os.close(receiver)
     with pytest.raises(BrokenPipeError):
-        write_view(sender, mapped)
+        write_all(sender, [mapped])
     os.close(sender)
